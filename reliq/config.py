@@ -73,9 +73,13 @@ class Config:
         _frozen: str | None  # by what
 
     def __init__(
-        self, values: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None
+        self,
+        app: str = "app",
+        values: Mapping[str, Any] | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
-        """`values` are the constructor's; `environ` replaces `os.environ`."""
+        """`values` are the constructor's of the app of that name; `environ` replaces `os.environ`."""
         keep = self.__dict__
         keep["_table"] = {setting.name: setting for setting in SETTINGS}
         keep["_names"] = _spellings(SETTINGS)
@@ -85,7 +89,7 @@ class Config:
         for setting in SETTINGS:
             self._resolve(setting)
         for name, value in (values or {}).items():
-            self._give(CODE, f"Reliq({name}=...)", name, value)
+            self._give(CODE, f"Reliq({app!r}, {name}=...)", name, value)
         self._read_environment(os.environ if environ is None else environ)
 
     # --- giving values ---

@@ -177,8 +177,6 @@ def _middleware(value: Any) -> tuple[Any, ...]:
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise Unfit
     for item in value:
-        if isinstance(item, type):
-            raise Unfit(f"{item.__name__} is a class; write {item.__name__}()")
         if isinstance(item, Mapping) and not isinstance(item.get("use"), str):
             raise Unfit('a table names its middleware: {"use": "idempotency", ...}')
         if item is None or isinstance(item, int | float | bytes):
@@ -190,12 +188,24 @@ def _parse_middleware(text: str) -> tuple[Any, ...]:
     return _middleware(json.loads(text)) if text.lstrip().startswith("[") else _names(text)
 
 
-def _routes(value: Any) -> Any:
-    if callable(value) or isinstance(value, Mapping):
-        return value
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return tuple(value)
-    raise Unfit
+def _routes(value: Any) -> dict[str, Any]:
+    if callable(value):
+        raise Unfit("a router function is not possible yet; patterns are: {'mail.*': 'mail'}")
+    pairs = value.items() if isinstance(value, Mapping) else value
+    if isinstance(pairs, str | bytes):
+        raise Unfit
+    return dict(_route(pair) for pair in pairs)
+
+
+def _route(pair: Any) -> tuple[str, Any]:
+    if not (isinstance(pair, Sequence) and len(pair) == 2 and isinstance(pair[0], str)):
+        raise Unfit(f"{pair!r} is no pattern with its target")
+    pattern, target = pair
+    if isinstance(target, str) and target:
+        return pattern, target
+    if isinstance(target, Mapping) and target and target.keys() <= {"queue", "priority"}:
+        return pattern, {**target, **({"priority": PRIORITY.convert(target["priority"])} if "priority" in target else {})}
+    raise Unfit(f"{pattern!r} leads to {target!r}; a target is a queue or a table with queue, priority")
 
 
 _LEVELS = {"warn": "warning", "fatal": "critical"}
@@ -219,6 +229,6 @@ NAMES = Kind("names, as a list or separated by commas", _names, _names)
 EXCEPTIONS = Kind("exception classes or their import paths", _exceptions, _exceptions)
 ZONE = Kind("a time zone such as Europe/Berlin", _zone, _zone)
 MIDDLEWARE = Kind("a list of middleware: instances, names, or tables with `use`", _middleware, _parse_middleware)
-ROUTES = Kind("a mapping of task names to queues or options, a list of such, or a function", _routes,
+ROUTES = Kind("a table: task name or pattern -> queue, or {queue, priority}", _routes,
               lambda text: _routes(json.loads(text)))
 LOG_LEVEL = Kind(_level.expected, _log_level, _log_level)

@@ -17,7 +17,7 @@ from reliq.settings import SETTINGS
 
 
 def config(values: dict[str, object] | None = None, **environ: str) -> Config:
-    return Config(values, environ=environ)
+    return Config("shop", values, environ=environ)
 
 
 def test_every_default_is_a_value_of_its_kind() -> None:
@@ -74,7 +74,7 @@ def test_celerys_spelling_sets_the_same(spelling: str, name: str) -> None:
     values = {"broker": "memory://", "imports": ["a"], "routes": {"a": "b"}, "timezone": "Europe/Berlin"}
     value = values.get(name, True if name == "ignore_result" else "q" if name == "default_queue" else 7)
     conf = config({spelling: value})
-    assert conf.source(name) == f"Reliq({spelling}=...)"
+    assert conf.source(name) == f"Reliq('shop', {spelling}=...)"
 
 
 def test_a_wrong_value_names_setting_value_source_and_what_was_expected() -> None:
@@ -83,8 +83,12 @@ def test_a_wrong_value_names_setting_value_source_and_what_was_expected() -> Non
     assert str(caught.value) == "threads = 'many' (from RELIQ_THREADS); expected a whole number from 1"
     with pytest.raises(ConfigError, match="time zone 'Mars/Base'"):
         config({"timezone": "Mars/Base"})
-    with pytest.raises(ConfigError, match="Once is a class; write Once\\(\\)"):
-        config({"middleware": [type("Once", (), {})]})
+    with pytest.raises(ConfigError, match=r"5 is no middleware"):
+        config({"middleware": [5]})
+    with pytest.raises(ConfigError, match=r"'a' leads to \{'exchange': 'x'\}; a target is a queue or a table"):
+        config({"routes": {"a": {"exchange": "x"}}})
+    with pytest.raises(ConfigError, match=r"not possible yet"):
+        config({"routes": print})
 
 
 @pytest.mark.parametrize("bad", [True, -1, "soon", float("nan"), None, 0])
