@@ -1,0 +1,305 @@
+"""The app: one name, one broker, a list of middleware and the tasks that use them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+
+import msgspec
+
+from reliq import tasks as _tasks
+from reliq.calls import normalise
+from reliq.config import Config
+from reliq.errors import ConfigError, ReliqError, UnknownTask
+from reliq.middleware import Middleware, Observer
+from reliq.plugins import load_middleware, open_engine
+from reliq.policy.chain import Chain
+from reliq.policy.clock import Clock, SystemClock
+from reliq.publishing import Publisher
+from reliq.results import Handle
+from reliq.tasks import Task, name_of, same_function
+from reliq.wire.typed import CompiledSignature, compile_signature
+
+if TYPE_CHECKING:
+    from reliq.ports.broker import Engine
+
+__all__ = ["Reliq", "current_app"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_apps: weakref.WeakSet[Reliq] = weakref.WeakSet()
+
+
+def current_app() -> Reliq:
+    """The app that shared tasks belong to here: that of the running task, else the only one there is."""
+    from reliq.context import _current
+
+    ctx = _current.get()
+    if ctx is not None:
+        return ctx.app
+    apps = list(_apps)
+    if len(apps) == 1:
+        return apps[0]
+    if not apps:
+        raise ReliqError("A shared task was used, but there is no app; create one: app = Reliq('name')")
+    names = ", ".join(sorted(a.name for a in apps))
+    raise ReliqError(f"A shared task was used, but there are several apps ({names}); call app.tasks[NAME].delay(...)")
+
+
+class Defaults(msgspec.Struct, frozen=True):
+    """What the envelopes of one task have in common."""
+
+    queue: str
+    priority: int
+    ignore_result: bool
+    expires_in: int | None
+    max_crashes: int
+    keep: int
+    keep_ignored: int
+    keep_failed: int
+
+
+class Reliq:
+    """A task queue application.
+
+    broker      URL of the broker; default: a SQLite file in the user's state folder
+    middleware  instances, or names for files and environment; index 0 is outermost
+    settings    any setting of `reliq config`, by its name
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        broker: str | None = None,
+        middleware: Sequence[Middleware | str | Mapping[str, Any]] | None = None,
+        clock: Clock | None = None,
+        **settings: Any,
+    ) -> None:
+        if not isinstance(name, str) or not name:
+            raise ConfigError(f"An app needs a name, got {name!r}: Reliq('shop')")
+        self.name = name
+        given: dict[str, Any] = dict(settings)
+        if broker is not None:
+            given["broker"] = broker
+        if middleware is not None:
+            given["middleware"] = middleware
+        self.conf = Config(name, given)
+        self.clock: Clock = clock or SystemClock()
+        self.publisher = Publisher(self)
+        self._middleware: tuple[Middleware, ...] | None = None
+        self._own: dict[str, Task[..., Any]] = {}
+        self._defaults: dict[str, Defaults] = {}
+        self._engine: Engine | None = None
+        self._engine_pid = 0
+        self._lock = threading.RLock()
+        self._untyped: CompiledSignature | None = None
+        _apps.add(self)
+
+    # --- tasks ---
+
+    @overload
+    def task(self, func: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(self, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def task(self, func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+        """Register a function as a task, with its options; refuses misspelt options here and now."""
+
+        def register(func: Callable[..., Any]) -> Task[..., Any]:
+            return self._register(func, options)
+
+        return register if func is None else register(func)
+
+    def _register(self, func: Callable[..., Any], options: Mapping[str, Any]) -> Task[..., Any]:
+        if not callable(func):
+            raise ReliqError(f"@task decorates a function, got {func!r}")
+        base = options.get("base") or Task
+        if not (isinstance(base, type) and issubclass(base, Task)):
+            raise ReliqError(f"base= takes a subclass of reliq.Task, got {base!r}")
+        name = options.get("name") or name_of(func)
+        earlier = self._own.get(name)
+        if earlier is not None and not same_function(earlier.func, func):
+            raise ReliqError(
+                f"Two tasks are called {name!r}: {earlier.func.__qualname__} and {func.__qualname__}; "
+                "give one of them another name="
+            )
+        task: Task[..., Any] = base(self, func, name, options)
+        self._own[name] = task
+        return task
+
+    @property
+    def tasks(self) -> Mapping[str, Task[..., Any]]:
+        """All tasks by name, with those of `reliq.task`."""
+        missing = _tasks.shared.keys() - self._own.keys()
+        for name in sorted(missing):
+            definition = _tasks.shared[name]
+            self._register(definition.func, {**definition.options, "name": name})
+        return self._own
+
+    def find_task(self, name: str) -> Task[..., Any]:
+        """The task of that name; `UnknownTask` names the nearest."""
+        task = self._own.get(name) or self.tasks.get(name)
+        if task is None:
+            raise self.unknown_task(name)
+        return task
+
+    def unknown_task(self, name: str) -> UnknownTask:
+        """The error that names the nearest task."""
+        names = sorted(self.tasks)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        if not near:
+            near = [n for n in names if n.rpartition(".")[2] == name.rpartition(".")[2]][:1]
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+        return UnknownTask(f"No task {name!r}; {hint}", name=name, nearest=near[0] if near else None)
+
+    def import_tasks(self) -> None:
+        """Import the modules named by the setting `imports`, so that their tasks are known."""
+        import importlib
+
+        for module in self.conf.imports:
+            importlib.import_module(module)
+
+    # --- publishing ---
+
+    def send_task(
+        self, name: str, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> Handle[Any]:
+        """Publish by name; a task that is not registered here is sent without a check of its arguments."""
+        task = self.tasks.get(name)
+        if task is None:
+            task = _Elsewhere(self, _anything, name, {})
+        return self.publisher.one(task, tuple(args), kwargs or {}, self.call_options(task, options))
+
+    def publish_many(
+        self, task: Task[P, R], calls: Iterable[tuple[Any, ...] | dict[str, Any]], **options: Any
+    ) -> list[Handle[R] | Exception]:
+        """Publish many calls of one task in one step: tuples of positional or dicts of keyword arguments.
+
+        A handle for each, or the error for those that were refused, in order; the options are for all of them.
+        """
+        call = self.call_options(task, options) if options else None
+        if call and "id" in call:
+            raise ReliqError("publish_many: one task_id cannot be for many messages")
+        return self.publisher.many(
+            [(task, (), c, call) if isinstance(c, dict) else (task, tuple(c), {}, call) for c in calls]
+        )
+
+    def call_options(self, task: Task[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+        """Call options checked and in the form an envelope needs."""
+        return normalise(self, task, options)
+
+    def handle(self, id: str) -> Handle[Any]:
+        """The handle of any message of this broker, by id."""
+        return Handle(self, id)
+
+    # --- middleware and routes ---
+
+    @property
+    def middleware(self) -> tuple[Middleware, ...]:
+        """The app's middleware, outermost first; loaded and bound at first use."""
+        if self._middleware is None:
+            with self._lock:
+                if self._middleware is None:
+                    loaded = tuple(load_middleware(m) for m in self.conf.middleware)
+                    for m in loaded:
+                        m.bind(self)
+                    self._middleware = loaded
+        return self._middleware
+
+    def chain_members(self, task: Task[..., Any]) -> tuple[Middleware, ...]:
+        """The app's middleware and, innermost, what the task's base brings and the app does not have."""
+        names = {m.name for m in self.middleware}
+        return self.middleware + tuple(m for m in type(task).middleware if m.name not in names)
+
+    def options_of(self, task: Task[..., Any]) -> frozenset[str]:
+        """The option names that the middleware of this task own."""
+        return frozenset().union(*(m.options for m in self.chain_members(task)))
+
+    def build_chain(self, task: Task[..., Any]) -> Chain:
+        """The task's effective chain; `OptionError` when its order is wrong."""
+        return Chain(self.chain_members(task), base=Middleware, observer=Observer)
+
+    def route(self, task: Task[..., Any]) -> str:
+        """The queue of a task: its own option, else the first route whose pattern fits, else the default queue."""
+        return self.defaults(task).queue
+
+    def defaults(self, task: Task[..., Any]) -> Defaults:
+        """What every envelope of this task carries."""
+        found = self._defaults.get(task.name)
+        if found is None:
+            found = self._defaults[task.name] = self._build_defaults(task)
+        return found
+
+    def _build_defaults(self, task: Task[..., Any]) -> Defaults:
+        conf, own = self.conf, task.options
+        routed = _routed(conf.routes, task.name)
+        ttl = own.result_ttl if own.result_ttl is not None else conf.result_ttl
+        dead = own.dead_letter_ttl if own.dead_letter_ttl is not None else conf.dead_letter_ttl
+        priority = own.priority if own.priority is not None else routed.get("priority", conf.default_priority)
+        return Defaults(
+            queue=own.queue or routed.get("queue") or conf.default_queue,
+            priority=priority,
+            ignore_result=conf.ignore_result if own.ignore_result is None else own.ignore_result,
+            expires_in=None if own.expires is None else int(own.expires * 1000),
+            max_crashes=own.max_crashes or conf.max_crashes,
+            keep=int(ttl * 1000),
+            keep_ignored=int(min(ttl, conf.keep_done) * 1000),
+            keep_failed=int(dead * 1000),
+        )
+
+    @property
+    def untyped(self) -> CompiledSignature:
+        """A signature that takes anything JSON carries unchanged: for tasks defined elsewhere."""
+        if self._untyped is None:
+            self._untyped = compile_signature(_anything)
+        return self._untyped
+
+    # --- the broker ---
+
+    @property
+    def broker(self) -> Engine:
+        """The broker, opened at first use in each process: a connection never crosses a fork."""
+        if self._engine is not None and self._engine_pid == os.getpid():
+            return self._engine
+        with self._lock:
+            if self._engine is None or self._engine_pid != os.getpid():
+                self._engine = open_engine(self.conf.broker, app=self.name, clock=self.clock)
+                self._engine_pid = os.getpid()
+            return self._engine
+
+    def close(self) -> None:
+        """Close the connection; the next use opens another."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None and self._engine_pid == os.getpid():
+            engine.close()
+
+    def __repr__(self) -> str:
+        return f"<Reliq {self.name!r}>"
+
+
+def _anything(*args: Any, **kwargs: Any) -> None:
+    """The signature of a task that is defined elsewhere."""
+
+
+class _Elsewhere(Task[..., Any]):
+    """A task known by name only."""
+
+
+def _routed(routes: Mapping[str, Any], name: str) -> dict[str, Any]:
+    from fnmatch import fnmatchcase
+
+    for pattern, target in routes.items():
+        if fnmatchcase(name, pattern):
+            return {"queue": target} if isinstance(target, str) else dict(target)
+    return {}
+
+
+def iter_apps() -> Iterator[Reliq]:
+    """Every app alive in this process."""
+    return iter(list(_apps))

@@ -1,0 +1,210 @@
+"""What hooks and tasks are given: the context of one publish, of one run, and how a message ended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from reliq.errors import ReliqError
+from reliq.ports.values import Delivery
+from reliq.verdicts import Verdict
+from reliq.wire.message import Add, Absent, AtVersion, Effect, Ending, Envelope, Equals, FollowUp, Guard, NotLeased
+from reliq.wire.message import VerdictClass
+
+if TYPE_CHECKING:
+    from reliq.app import Reliq
+    from reliq.ports.store import Store
+    from reliq.tasks import Task
+
+__all__ = ["Outcome", "PublishContext", "RunContext", "current"]
+
+IDEMPOTENCY_HEADER = "reliq-idempotency-key"
+_GUARDS = (Add, Absent, Equals, AtVersion, NotLeased)
+
+_current: ContextVar[RunContext | None] = ContextVar("reliq_current", default=None)
+
+
+def current() -> RunContext:
+    """The context of the task that runs here; `ReliqError` outside of one."""
+    ctx = _current.get()
+    if ctx is None:
+        raise ReliqError("current() works inside a running task; outside there is no current task")
+    return ctx
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """How a transition went, for `settled` hooks.
+
+    state     where the message is now: done, failed, dropped, or due after a retry or snooze
+    answer    applied, repeated, or stale (the transition was refused: somebody else holds the message)
+    verdict   the task's verdict, None when the broker itself moved the message (expiry, cancel, crash, ...)
+    """
+
+    id: str
+    task: str
+    queue: str
+    state: str
+    reason: str | None = None
+    answer: str = "applied"
+    verdict: Verdict | None = None
+    error: BaseException | None = None
+    duration: float | None = None  # seconds the task ran
+
+
+class PublishContext:
+    """One publish on its way to the broker; `headers` may be written, guards, effects and endings added."""
+
+    __slots__ = (
+        "_bound",
+        "app",
+        "args",
+        "due",
+        "effects",
+        "endings",
+        "expires",
+        "guards",
+        "headers",
+        "id",
+        "kwargs",
+        "options",
+        "queue",
+        "state",
+        "task",
+    )
+
+    def __init__(
+        self,
+        app: Reliq,
+        task: Task[..., Any],
+        id: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: Mapping[str, Any],
+        headers: dict[str, str],
+        queue: str,
+    ) -> None:
+        self.app = app
+        self.task = task
+        self.id = id
+        self.args = args
+        self.kwargs = kwargs
+        self.options = options
+        self.headers = headers
+        self.queue = queue
+        self.state: dict[str, Any] = {}
+        self.guards: list[Guard] = []
+        self.effects: list[Effect] = []
+        self.endings: list[Ending] = []
+        self._bound: dict[str, Any] | None = None
+
+    @property
+    def store(self) -> Store:
+        return self.app.broker
+
+    @property
+    def idempotency_key(self) -> str:
+        return self.headers.get(IDEMPOTENCY_HEADER) or self.id
+
+    def bound(self) -> dict[str, Any]:
+        """The arguments by name, defaults applied."""
+        if self._bound is None:
+            self._bound = self.task.signature.bind(self.args, self.kwargs)
+        return self._bound
+
+    def with_publish(self, item: Guard | Effect) -> None:
+        """Let a guard or an effect belong to this publish: one step with the message's acceptance."""
+        if isinstance(item, _GUARDS):
+            self.guards.append(item)
+        else:
+            self.effects.append(item)
+
+    def on_end(self, verdict_class: VerdictClass, *items: Effect | FollowUp) -> None:
+        """Let effects or follow-ups belong to the message's ending, whoever makes it."""
+        effects = tuple(i for i in items if not isinstance(i, FollowUp))
+        follow_ups = tuple(i for i in items if isinstance(i, FollowUp))
+        self.endings.append(Ending(verdict_class, effects, follow_ups))
+
+
+class RunContext:
+    """One run of a task.
+
+    attempt   1 for the first run
+    fence     grows with every claim of a message: compare it in your own database to refuse an older run's writes
+    state     a dictionary of this run, for hooks to keep things under their own name
+    """
+
+    __slots__ = ("_state", "app", "args", "delivery", "effects", "envelope", "follow_ups", "kwargs", "task")
+
+    def __init__(
+        self, app: Reliq, task: Task[..., Any], delivery: Delivery, envelope: Envelope, args: Any, kwargs: Any
+    ) -> None:
+        self.app = app
+        self.task = task
+        self.delivery = delivery
+        self.envelope = envelope
+        self.args: tuple[Any, ...] = args
+        self.kwargs: dict[str, Any] = kwargs
+        self.effects: list[Effect] | None = None
+        self.follow_ups: list[FollowUp] | None = None
+        self._state: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        return self.envelope.id
+
+    @property
+    def queue(self) -> str:
+        return self.envelope.queue
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self.envelope.headers
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        return self.task.middleware_options
+
+    @property
+    def store(self) -> Store:
+        return self.app.broker
+
+    @property
+    def attempt(self) -> int:
+        return self.delivery.attempt
+
+    @property
+    def retries(self) -> int:
+        return self.delivery.retries
+
+    @property
+    def fence(self) -> int:
+        return self.delivery.receipt.fence
+
+    @property
+    def root(self) -> str:
+        return self.envelope.root or self.envelope.id
+
+    @property
+    def parent(self) -> str | None:
+        return self.envelope.parent
+
+    @property
+    def state(self) -> dict[str, Any]:
+        if self._state is None:
+            self._state = {}
+        return self._state
+
+    @property
+    def idempotency_key(self) -> str:
+        """The key to hand to a provider so that a second run of this message is the same request."""
+        return self.envelope.headers.get(IDEMPOTENCY_HEADER) or self.envelope.id
+
+    def with_settlement(self, item: Effect | FollowUp) -> None:
+        """Let an effect or follow-up belong to this run's settlement: it happens only if the settlement counts."""
+        if isinstance(item, FollowUp):
+            self.follow_ups = [*(self.follow_ups or ()), item]
+        else:
+            self.effects = [*(self.effects or ()), item]

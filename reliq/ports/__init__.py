@@ -1,0 +1,1 @@
+"""The contracts between the runtime and whatever stores messages; the docstrings are the specification."""

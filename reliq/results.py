@@ -1,0 +1,230 @@
+"""Handles: what a publish gives back, to wait for, look at or stop a message."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+import msgspec
+
+from reliq.context import _current
+from reliq.errors import GetInsideTask, ResultTimeout, TaskDropped, TaskFailed, UnknownResult
+from reliq.ports.values import ENDED, ErrorInfo, Record
+from reliq.verdicts import Drop
+from reliq.wire.message import CancelMessage
+
+if TYPE_CHECKING:
+    from reliq.app import Reliq
+    from reliq.tasks import Task
+
+__all__ = ["Handle", "celery_state", "decode_error"]
+
+R = TypeVar("R")
+_errors = msgspec.msgpack.Decoder(ErrorInfo)
+
+
+def decode_error(data: bytes | None) -> ErrorInfo | None:
+    """The recorded exception as data."""
+    return _errors.decode(data) if data else None
+
+
+def celery_state(record: Record | None) -> str:
+    """The state under Celery's names; they are views of ours."""
+    if record is None:
+        return "UNKNOWN"
+    if record.state in ("ready", "due"):
+        return "RETRY" if record.state == "due" and record.retries else "PENDING"
+    if record.state == "dropped":
+        return "REVOKED" if record.reason in ("cancelled", "expired", "revoked", "purged") else "IGNORED"
+    return {"leased": "STARTED", "done": "SUCCESS", "failed": "FAILURE"}[record.state]
+
+
+class Handle(Generic[R]):
+    """One message, by its id.
+
+    A handle of a publish that middleware rejected has `id` None, state REJECTED and a `reason`; `existing_id` names
+    the message that stood in its way.
+    """
+
+    __slots__ = ("_app", "_task", "existing_id", "id", "reason")
+
+    def __init__(self, app: Reliq, id: str, task: Task[..., Any] | None = None) -> None:
+        self._app = app
+        self._task = task
+        self.id: str = id
+        self.reason: str | None = None
+        self.existing_id: str | None = None
+
+    @classmethod
+    def rejected(cls, app: Reliq, task: Task[..., Any] | None, drop: Drop) -> Handle[Any]:
+        """The handle of a publish that did not happen."""
+        handle: Handle[Any] = cls(app, cast(str, None), task)
+        handle.reason = drop.reason
+        handle.existing_id = getattr(drop, "existing_id", None)
+        return handle
+
+    # --- looking ---
+
+    def record(self) -> Record | None:
+        """All the broker knows, or None when it knows nothing (purged, or never accepted)."""
+        return None if self.id is None else self._app.broker.get(self.id)
+
+    @property
+    def state(self) -> str:
+        """PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED, IGNORED, REJECTED or UNKNOWN."""
+        return "REJECTED" if self.id is None else celery_state(self.record())
+
+    status = state
+
+    async def astate(self) -> str:
+        """`state` for async code."""
+        return await asyncio.to_thread(lambda: self.state)
+
+    def ready(self) -> bool:
+        """Whether the message has ended, however."""
+        if self.id is None:
+            return True
+        record = self.record()
+        return record is not None and record.state in ENDED
+
+    def successful(self) -> bool:
+        """Whether it ended done."""
+        return self.state == "SUCCESS"
+
+    def failed(self) -> bool:
+        """Whether it ended failed."""
+        return self.state == "FAILURE"
+
+    @property
+    def traceback(self) -> str | None:
+        """The traceback of the last error, as text."""
+        record = self.record()
+        error = decode_error(record.error) if record else None
+        return error.traceback if error else None
+
+    def why(self) -> str:
+        """The message's story: each attempt, its end, and what it waits for."""
+        from reliq.story import tell
+
+        record = self.record()
+        if record is None:
+            return f"No record of {self.id}: it was never accepted, or its record is past its life."
+        return "\n".join(tell(record, self._app.clock.now_ms()))
+
+    # --- waiting ---
+
+    def wait(self, timeout: float | None = None) -> Record:
+        """Block until the message has ended; its record.
+
+        `ResultTimeout` after `timeout` seconds (None: no limit); `UnknownResult` when there is no record.
+        """
+        self._refuse_inside_task("wait")
+        if self.id is None:
+            raise TaskDropped(f"The publish was rejected: {self.reason}", id=None, reason=self.reason)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = 1.0 if deadline is None else max(0.0, min(1.0, deadline - time.monotonic()))
+            record = self._app.broker.wait(self.id, left)
+            if record is None:
+                raise UnknownResult(
+                    f"No record of message {self.id}: it was never accepted, or its record is past its life "
+                    "(result_ttl); ask another broker?",
+                    id=self.id,
+                )
+            if record.state in ENDED:
+                return record
+            if deadline is not None and time.monotonic() >= deadline:
+                raise ResultTimeout(
+                    f"Message {self.id} is {record.state} after {timeout} s; `reliq why {self.id}` tells more",
+                    id=self.id,
+                    state=record.state,
+                )
+
+    def get(self, timeout: float | None = None, *, propagate: bool = True) -> R:
+        """The task's result; waits for it.
+
+        `TaskFailed` or `TaskDropped` when it ended so (with `propagate=False` they are returned), `ResultTimeout`
+        after `timeout` seconds, `UnknownResult` when there is no record.
+        """
+        self._refuse_inside_task("get")
+        record = self.wait(timeout)
+        error = self._error(record)
+        if error is not None:
+            if propagate:
+                raise error
+            return cast(R, error)
+        if record.value is None:
+            return cast(R, None)
+        if self._task is not None:
+            return cast(R, self._task.signature.decode_result(record.value))
+        return cast(R, msgspec.json.decode(record.value))
+
+    async def aget(self, timeout: float | None = None, *, propagate: bool = True) -> R:
+        """`get` for async code: waits in a thread, the loop goes on."""
+        self._refuse_inside_task("aget")
+        return await asyncio.to_thread(_outside, self, timeout, propagate)
+
+    @property
+    def result(self) -> Any:
+        """The result, the error, or None while it has not ended."""
+        return self.get(0.0, propagate=False) if self.ready() else None
+
+    # --- acting ---
+
+    def cancel(self) -> str:
+        """Drop the message if it waits, ask its worker to stop it if it runs: cancelled, requested, ended, unknown."""
+        return "ended" if self.id is None else self._app.broker.cancel(self.id).status
+
+    def revoke(self, *, terminate: bool = False) -> None:
+        """Celery's revoke: drop the message if it waits; with `terminate` also stop it if it runs."""
+        if self.id is None:
+            return
+        if terminate:
+            self._app.broker.cancel(self.id, reason="revoked")
+        else:
+            self._app.broker.apply((), (CancelMessage(self.id, "revoked"),))
+
+    def forget(self) -> bool:
+        """Remove the stored result; True when there was one."""
+        return self.id is not None and self._app.broker.forget(self.id)
+
+    def _error(self, record: Record) -> TaskFailed | TaskDropped | None:
+        if record.state == "failed":
+            info = decode_error(record.error)
+            return TaskFailed(
+                f"{record.task} ({self.id}) failed: {record.reason or 'no reason given'}",
+                id=self.id,
+                kind=info.kind if info else "",
+                message=info.message if info else record.reason or "",
+                traceback=info.traceback if info else None,
+            )
+        if record.state == "dropped":
+            return TaskDropped(
+                f"{record.task} ({self.id}) was dropped: {record.reason}", id=self.id, reason=record.reason
+            )
+        return None
+
+    def _refuse_inside_task(self, call: str) -> None:
+        ctx = _current.get()
+        if ctx is not None:
+            raise GetInsideTask(
+                f"{call}() inside task {ctx.task.name} can dead-lock: the worker may have no slot left for the message "
+                f"it waits for. Let the result come to you: use apply_async(link=other.s()), so that `other` is called "
+                "with it; or raise Snooze(seconds) and look at handle.ready() next time"
+            )
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Handle) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __repr__(self) -> str:
+        if self.id is None:
+            return f"<Handle rejected: {self.reason}>"
+        return f"<Handle {self.id}>"
+
+
+def _outside(handle: Handle[Any], timeout: float | None, propagate: bool) -> Any:
+    return handle.get(timeout, propagate=propagate)

@@ -1,0 +1,319 @@
+"""Tasks: a function under a name, with its options, and the ways to call it."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+
+from reliq.compat import CALL_OPTIONS, TASK_OPTIONS, translate
+from reliq.errors import OptionError, ReliqError
+from reliq.options import TaskOptions
+from reliq.policy.backoff import Backoff
+from reliq.verdicts import Fail, Retry
+from reliq.wire.typed import CompiledSignature, compile_signature
+
+if TYPE_CHECKING:
+    from reliq.app import Reliq
+    from reliq.context import RunContext
+    from reliq.middleware import Middleware
+    from reliq.policy.chain import Chain
+    from reliq.results import Handle
+
+__all__ = ["Call", "Signature", "Task", "task"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Task(Generic[P, R]):
+    """A registered function.  Calling it runs it here and now; `delay` and `apply_async` put it into its queue.
+
+    A subclass given as `base=` may bring `middleware` of its own, which stands innermost in the task's chain.
+    """
+
+    middleware: tuple[Middleware, ...] = ()
+
+    def __init__(self, app: Reliq, func: Callable[..., Any], name: str, options: Mapping[str, Any]) -> None:
+        self.app = app
+        self.func = func
+        self.name = name
+        self.__name__ = getattr(func, "__name__", name)
+        self.__doc__ = func.__doc__
+        self.__wrapped__ = func
+        self.is_async = inspect.iscoroutinefunction(func)
+        owned = app.options_of(self)
+        translated = translate(
+            options, TASK_OPTIONS, {*TaskOptions.names(), *owned}, where=f"Task {name!r}"
+        )
+        self.middleware_options: dict[str, Any] = {k: translated.pop(k) for k in list(translated) if k in owned}
+        self.options = TaskOptions.build(translated, where=f"Task {name!r}")
+        for m in app.chain_members(self):
+            mine = {k: v for k, v in self.middleware_options.items() if k in m.options}
+            m.check_options(self, mine)
+        self._signature: CompiledSignature | None = None
+        self._chain: Chain | None = None
+
+    # --- what others ask of it ---
+
+    @property
+    def signature(self) -> CompiledSignature:
+        """The compiled signature; type hints are resolved at first use, when all modules are loaded."""
+        if self._signature is None:
+            self._signature = compile_signature(self.func, bind=self.options.bind)
+        return self._signature
+
+    @property
+    def chain(self) -> Chain:
+        """The effective middleware, outermost first."""
+        if self._chain is None:
+            self._chain = self.app.build_chain(self)
+        return self._chain
+
+    @property
+    def queue(self) -> str:
+        return self.app.route(self)
+
+    @property
+    def max_retries(self) -> int | None:
+        own = self.options.max_retries
+        return self.app.conf.max_retries if own is ... else own
+
+    @property
+    def retry_on(self) -> tuple[type[BaseException], ...]:
+        own = self.options.retry_on
+        return tuple(self.app.conf.retry_on) if own is None else own
+
+    @property
+    def dont_retry_on(self) -> tuple[type[BaseException], ...]:
+        return self.options.dont_retry_on
+
+    def delay_for(self, retries: int, rng: random.Random | None = None) -> float:
+        """Seconds until the next retry after `retries` earlier ones, by the task's back-off."""
+        return (self.options.backoff or Backoff()).delay(retries, rng)
+
+    # --- calling it ---
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.options.bind:
+            return cast(R, self.func(self, *args, **kwargs))
+        return cast(R, self.func(*args, **kwargs))
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """Put a call into the task's queue; `Handle` of it."""
+        return self.app.publisher.one(self, args, kwargs, None)
+
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """`delay` for async code: the publish runs in a thread."""
+        return await asyncio.to_thread(self.app.publisher.one, self, args, kwargs, None)
+
+    def apply_async(
+        self, args: tuple[Any, ...] | list[Any] = (), kwargs: dict[str, Any] | None = None, **options: Any
+    ) -> Handle[R]:
+        """Celery's form of a call with options: countdown, eta, expires, priority, queue, headers, task_id, link, ..."""
+        return self.app.publisher.one(self, tuple(args), kwargs or {}, self.app.call_options(self, options))
+
+    def using(self, **options: Any) -> Call[P, R]:
+        """Options first, then a typed call: `charge.using(countdown=30).delay(1, 500)`."""
+        return Call(self, self.app.call_options(self, options))
+
+    def s(self, *args: Any, **kwargs: Any) -> Signature:
+        """A call to be made later, as a link: it is given the parent's result before `args`."""
+        return Signature(self, args, kwargs)
+
+    def si(self, *args: Any, **kwargs: Any) -> Signature:
+        """A call to be made later that is not given the parent's result."""
+        return Signature(self, args, kwargs, immutable=True)
+
+    # --- inside a run of a bound task ---
+
+    @property
+    def request(self) -> RunContext:
+        """The current run: id, args, kwargs, retries, headers, ..."""
+        from reliq.context import current
+
+        return current()
+
+    def retry(
+        self,
+        args: Any = None,
+        kwargs: Any = None,
+        *,
+        exc: BaseException | None = None,
+        countdown: float | None = None,
+        eta: Any = None,
+        max_retries: int | None = None,
+        throw: bool = True,
+    ) -> Retry:
+        """Celery's `raise self.retry(exc=..., countdown=...)`: run this message again.
+
+        When no retry is left, raises `exc`, else ends the message as failed.
+        """
+        if args is not None or kwargs is not None:
+            raise OptionError(
+                f"{self.name}.retry(args=, kwargs=): a retry moves the same message, its arguments cannot change; "
+                "publish a new message with delay() and return Drop('replaced')"
+            )
+        ctx = self.request
+        limit = self.max_retries if max_retries is None else max_retries
+        if limit is not None and ctx.retries >= limit:
+            if exc is not None:
+                raise exc
+            raise Fail(f"asked for a retry, but max_retries is {limit}")
+        reason = f"{type(exc).__name__}: {exc}" if exc is not None else None
+        verdict = Retry(countdown, at=eta, reason=reason)
+        verdict.__cause__ = exc
+        if throw:
+            raise verdict
+        return verdict
+
+    def __repr__(self) -> str:
+        return f"<task {self.name}>"
+
+
+class Call(Generic[P, R]):
+    """A task with call options, not yet called."""
+
+    __slots__ = ("_options", "_task")
+
+    def __init__(self, task: Task[P, R], options: Mapping[str, Any]) -> None:
+        self._task = task
+        self._options = options
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """Put the call into the queue."""
+        return self._task.app.publisher.one(self._task, args, kwargs, self._options)
+
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """`delay` for async code."""
+        return await asyncio.to_thread(self._task.app.publisher.one, self._task, args, kwargs, self._options)
+
+
+class Signature:
+    """A call described but not made: task, arguments, options."""
+
+    __slots__ = ("args", "immutable", "kwargs", "options", "task")
+
+    def __init__(
+        self,
+        task: Task[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        immutable: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.task = task
+        self.args = args
+        self.kwargs = kwargs
+        self.immutable = immutable
+        self.options: Mapping[str, Any] = options or {}
+
+    def set(self, **options: Any) -> Signature:
+        """The same call with more options."""
+        merged = {**self.options, **self.task.app.call_options(self.task, options)}
+        return Signature(self.task, self.args, self.kwargs, immutable=self.immutable, options=merged)
+
+    def delay(self) -> Handle[Any]:
+        """Make the call."""
+        return self.task.app.publisher.one(self.task, self.args, self.kwargs, self.options)
+
+    def __repr__(self) -> str:
+        return f"<call of {self.task.name}>"
+
+
+class SharedTask(Generic[P, R]):
+    """What `reliq.task` gives: a definition that becomes a task of whichever app uses it."""
+
+    def __init__(self, func: Callable[..., Any], options: dict[str, Any]) -> None:
+        self.func = func
+        self.options = options
+        self.__name__ = func.__name__
+        self.__doc__ = func.__doc__
+        self.__wrapped__ = func
+        self.name: str = options.get("name") or name_of(func)
+
+    def bound(self) -> Task[P, R]:
+        """The task of the current app."""
+        from reliq.app import current_app
+
+        return cast("Task[P, R]", current_app().tasks[self.name])
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if self.options.get("bind"):
+            return self.bound()(*args, **kwargs)
+        return cast(R, self.func(*args, **kwargs))
+
+    def __getattr__(self, attribute: str) -> Any:
+        if attribute.startswith("__"):
+            raise AttributeError(attribute)
+        return getattr(self.bound(), attribute)
+
+    def delay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """Put a call into the queue of the current app."""
+        return self.bound().delay(*args, **kwargs)
+
+    async def adelay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
+        """`delay` for async code."""
+        return await self.bound().adelay(*args, **kwargs)
+
+    def using(self, **options: Any) -> Call[P, R]:
+        """Options first, then a typed call."""
+        return self.bound().using(**options)
+
+    def __repr__(self) -> str:
+        return f"<shared task {self.name}>"
+
+
+#: Definitions made by `reliq.task`, adopted by every app: a library cannot know the app that will use it.
+shared: dict[str, SharedTask[..., Any]] = {}
+
+
+@overload
+def task(func: Callable[P, R], /) -> SharedTask[P, R]: ...
+@overload
+def task(**options: Any) -> Callable[[Callable[P, R]], SharedTask[P, R]]: ...
+def task(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Define a task without an app, as libraries do; every app adopts it."""
+
+    def define(func: Callable[..., Any]) -> SharedTask[..., Any]:
+        definition: SharedTask[..., Any] = SharedTask(func, options)
+        earlier = shared.get(definition.name)
+        if earlier is not None and not same_function(earlier.func, func):
+            raise ReliqError(f"Two tasks are called {definition.name!r}; give one of them another name=")
+        shared[definition.name] = definition
+        return definition
+
+    return define if func is None else define(func)
+
+
+def same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
+    """Whether two functions are the same definition, imported twice."""
+    here = (getattr(one, "__module__", None), getattr(one, "__qualname__", None))
+    return here == (getattr(other, "__module__", None), getattr(other, "__qualname__", None))
+
+
+def name_of(func: Callable[..., Any]) -> str:
+    """`module.function`; a function of `__main__` gets its real module's name, so that a worker can find it."""
+    module = func.__module__
+    if module == "__main__":
+        module = main_module() or module
+    return f"{module}.{func.__qualname__.replace('<locals>.', '')}"
+
+
+def main_module() -> str | None:
+    """The name under which another process can import what runs as `__main__`; None for a session or `-c`."""
+    import sys
+    from pathlib import Path
+
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    if spec is not None and spec.name:
+        return str(spec.name).removesuffix(".__main__")
+    path = getattr(main, "__file__", None)
+    return Path(path).stem if path else None
+
+
+CALL_NAMES = frozenset({"id", "expires_after_due", *(k for k, v in CALL_OPTIONS.items() if v.status == "works")})
