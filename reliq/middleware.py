@@ -45,6 +45,22 @@ class Join:
         return f"Join({self.id!r})"
 
 
+def _check_hook(cls: type, attribute: str, value: object) -> None:
+    if attribute in HOOKS or attribute in _OTHERS:
+        if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value):
+            raise HookError(
+                f"{cls.__name__}.{attribute} is `async def`; hooks are plain functions "
+                "(for async tasks they run in a helper thread, `around` in the task itself)"
+            )
+        return
+    if attribute.startswith("_") or not inspect.isfunction(value):
+        return
+    plain = attribute.replace("_", "").lower()
+    near = difflib.get_close_matches(plain, HOOKS, n=1, cutoff=0.85)
+    if near and attribute != near[0]:
+        raise HookError(f"{cls.__name__}.{attribute} is not a hook: did you mean `{near[0]}`?")
+
+
 class Middleware:
     """Base class of all middleware; override only the hooks you need.
 
@@ -132,19 +148,3 @@ def hook_of(middleware: Middleware, hook: str) -> Any:
     if getattr(type(middleware), hook) is getattr(Middleware, hook):
         return None
     return getattr(middleware, hook)
-
-
-def _check_hook(cls: type, attribute: str, value: object) -> None:
-    if attribute in HOOKS or attribute in _OTHERS:
-        if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value):
-            raise HookError(
-                f"{cls.__name__}.{attribute} is `async def`; hooks are plain functions "
-                "(for async tasks they run in a helper thread, `around` in the task itself)"
-            )
-        return
-    if attribute.startswith("_") or not inspect.isfunction(value):
-        return
-    plain = attribute.replace("_", "").lower()
-    near = difflib.get_close_matches(plain, HOOKS, n=1, cutoff=0.85)
-    if near and attribute != near[0]:
-        raise HookError(f"{cls.__name__}.{attribute} is not a hook: did you mean `{near[0]}`?")
