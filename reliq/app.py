@@ -14,7 +14,7 @@ import msgspec
 from reliq import tasks as _tasks
 from reliq.calls import normalise
 from reliq.config import Config
-from reliq.errors import ConfigError, ReliqError, UnknownTask
+from reliq.errors import ConfigError, ConfigFrozen, ReliqError, UnknownTask
 from reliq.middleware import Middleware, Observer
 from reliq.plugins import load_middleware, open_engine
 from reliq.policy.chain import Chain
@@ -93,6 +93,7 @@ class Reliq:
         self.clock: Clock = clock or SystemClock()
         self.publisher = Publisher(self)
         self._middleware: tuple[Middleware, ...] | None = None
+        self._middleware_of: tuple[Any, ...] | None = None
         self._own: dict[str, Task[..., Any]] = {}
         self._defaults: dict[str, Defaults] = {}
         self._engine: Engine | None = None
@@ -208,6 +209,7 @@ class Reliq:
                     loaded = tuple(load_middleware(m) for m in self.conf.middleware)
                     for m in loaded:
                         m.bind(self)
+                    self._middleware_of = self.conf.middleware
                     self._middleware = loaded
         return self._middleware
 
@@ -268,9 +270,28 @@ class Reliq:
             return self._engine
         with self._lock:
             if self._engine is None or self._engine_pid != os.getpid():
+                self._freeze()
                 self._engine = open_engine(self.conf.broker, app=self.name, clock=self.clock)
                 self._engine_pid = os.getpid()
             return self._engine
+
+    def use_engine(self, engine: Engine, clock: Clock) -> Callable[[], None]:
+        """Let the app use this engine and clock, for tests; the function that undoes it."""
+        before = (self._engine, self._engine_pid, self.clock)
+        self._engine, self._engine_pid, self.clock = engine, os.getpid(), clock
+
+        def undo() -> None:
+            self._engine, self._engine_pid, self.clock = before
+
+        return undo
+
+    def _freeze(self) -> None:
+        loaded = self._middleware_of
+        if loaded is not None and loaded != self.conf.middleware:
+            raise ConfigFrozen(
+                "The setting middleware was changed after tasks were defined with it; set it where the app is made"
+            )
+        self.conf.freeze("the broker was opened")
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+from zoneinfo import ZoneInfo
 
 from reliq.compat import CALL_OPTIONS, translate
 from reliq.errors import OptionError
@@ -39,8 +40,16 @@ def normalise(app: Reliq, task: Task[..., Any], options: Mapping[str, Any]) -> d
     return call
 
 
+def _zone(app: Reliq) -> ZoneInfo | None:
+    return ZoneInfo(app.conf.timezone) if app.conf.naive == "app_timezone" else None
+
+
+def _naive(app: Reliq) -> Literal["refuse", "app_timezone"]:
+    return "app_timezone" if app.conf.naive == "app_timezone" else "refuse"
+
+
 def _eta(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
-    call["eta"] = to_ms(value, name="eta", call=where, naive=app.conf.naive, zone=app.conf.timezone)
+    call["eta"] = to_ms(value, name="eta", call=where, naive=_naive(app), zone=_zone(app))
 
 
 def _countdown(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
@@ -49,7 +58,7 @@ def _countdown(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None
 
 def _expires(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
     if isinstance(value, datetime):
-        call["expires"] = to_ms(value, name="expires", call=where, naive=app.conf.naive, zone=app.conf.timezone)
+        call["expires"] = to_ms(value, name="expires", call=where, naive=_naive(app), zone=_zone(app))
     else:
         call["expires_in"] = _span(value, where, "expires")
 

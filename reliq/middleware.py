@@ -27,24 +27,6 @@ HOOKS = ("publish", "prerun", "around", "postrun", "failure", "settling", "settl
 _OTHERS = ("bind", "services", "startup", "shutdown", "checks", "check_options")
 
 
-class Join:
-    """What a `publish` hook returns to give the caller the handle of another, existing message."""
-
-    __slots__ = ("id",)
-
-    def __init__(self, id: str) -> None:
-        self.id = id
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Join) and other.id == self.id
-
-    def __hash__(self) -> int:
-        return hash(("Join", self.id))
-
-    def __repr__(self) -> str:
-        return f"Join({self.id!r})"
-
-
 def _check_hook(cls: type, attribute: str, value: object) -> None:
     if attribute in HOOKS or attribute in _OTHERS:
         if inspect.iscoroutinefunction(value) or inspect.isasyncgenfunction(value):
@@ -148,3 +130,21 @@ def hook_of(middleware: Middleware, hook: str) -> Any:
     if getattr(type(middleware), hook) is getattr(Middleware, hook):
         return None
     return getattr(middleware, hook)
+
+
+class Join:
+    """What a `publish` hook returns to give the caller the handle of another, existing message."""
+
+    __slots__ = ("id",)
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Join) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(("Join", self.id))
+
+    def __repr__(self) -> str:
+        return f"Join({self.id!r})"

@@ -144,10 +144,7 @@ class Publisher:
         """The message that `signature` will be when the message it hangs on ends."""
         task = signature.task
         if takes:
-            # The first positional argument comes when the parent ends, so the others travel unchecked against the
-            # annotations; the arity is checked now.
-            task.signature.check_partial(signature.args, signature.kwargs)
-            body = self._app.untyped.encode(signature.args, signature.kwargs)
+            body = task.signature.encode_partial(signature.args, signature.kwargs)
         else:
             body = task.signature.encode(signature.args, signature.kwargs)
         envelope = self._envelope(task, body, {**signature.options, "id": id})

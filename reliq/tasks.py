@@ -26,6 +26,8 @@ __all__ = ["Call", "Signature", "Task", "task"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_BACKOFF = Backoff()
+_random = random.Random()
 
 
 class Task(Generic[P, R]):
@@ -44,6 +46,8 @@ class Task(Generic[P, R]):
         self.__doc__ = func.__doc__
         self.__wrapped__ = func
         self.is_async = inspect.iscoroutinefunction(func)
+        self._signature: CompiledSignature | None = None
+        self._chain: Chain | None = None
         owned = app.options_of(self)
         translated = translate(
             options, TASK_OPTIONS, {*TaskOptions.names(), *owned}, where=f"Task {name!r}"
@@ -53,16 +57,13 @@ class Task(Generic[P, R]):
         for m in app.chain_members(self):
             mine = {k: v for k, v in self.middleware_options.items() if k in m.options}
             m.check_options(self, mine)
-        self._signature: CompiledSignature | None = None
-        self._chain: Chain | None = None
-
     # --- what others ask of it ---
 
     @property
     def signature(self) -> CompiledSignature:
         """The compiled signature; type hints are resolved at first use, when all modules are loaded."""
         if self._signature is None:
-            self._signature = compile_signature(self.func, bind=self.options.bind)
+            self._signature = compile_signature(self.func, bind=self.options.bind, name=self.name)
         return self._signature
 
     @property
@@ -92,7 +93,7 @@ class Task(Generic[P, R]):
 
     def delay_for(self, retries: int, rng: random.Random | None = None) -> float:
         """Seconds until the next retry after `retries` earlier ones, by the task's back-off."""
-        return (self.options.backoff or Backoff()).delay(retries, rng)
+        return (self.options.backoff or _BACKOFF).delay(retries, rng or _random)
 
     # --- calling it ---
 

@@ -1,1 +1,49 @@
-"""The contracts between the runtime and whatever stores messages; the docstrings are the specification."""
+"""The contracts between the runtime and whatever stores messages; the docstrings are the specification.
+
+The values that middleware needs are public here.
+"""
+
+from __future__ import annotations
+
+from reliq.ports.values import Found, Published, Record, Value
+from reliq.wire.message import (
+    Absent,
+    Add,
+    AtVersion,
+    CancelMessage,
+    Effect,
+    Ending,
+    Equals,
+    FollowUp,
+    Guard,
+    Incr,
+    IndexPut,
+    IndexRemove,
+    NotLeased,
+    Put,
+    Remove,
+    Touch,
+)
+
+__all__ = [
+    "Absent",
+    "Add",
+    "AtVersion",
+    "CancelMessage",
+    "Effect",
+    "Ending",
+    "Equals",
+    "FollowUp",
+    "Found",
+    "Guard",
+    "Incr",
+    "IndexPut",
+    "IndexRemove",
+    "NotLeased",
+    "Published",
+    "Put",
+    "Record",
+    "Remove",
+    "Touch",
+    "Value",
+]

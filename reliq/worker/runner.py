@@ -97,7 +97,7 @@ class Runner:
         task = self._tasks.get(envelope.task)
         if task is None:
             return self._park(delivery, envelope)
-        if envelope.body == _NO_ARGUMENTS and task.signature.takes_nothing:
+        if envelope.body == _NO_ARGUMENTS and not task.signature.parameters:
             return Job(delivery, envelope, task, RunContext(self.app, task, delivery, envelope, (), {}))
         try:
             args, kwargs = task.signature.decode(envelope.body)

@@ -1,0 +1,19 @@
+"""What a caller is told when the key is taken."""
+
+from __future__ import annotations
+
+from reliq import ReliqError
+
+
+class AlreadyQueued(ReliqError):
+    """The same call is queued already.
+
+    countdown    seconds until the lock lapses, None when it has no end
+    existing_id  the message that holds the lock; `state` is where it is
+    """
+
+    countdown: float | None
+    message: str
+    existing_id: str | None
+    key: str
+    state: str | None
