@@ -185,7 +185,11 @@ class Config:
                 f"renew_every is {self.renew_every:g} s ({self.source('renew_every')}) and lease is {self.lease:g} s "
                 f"({self.source('lease')}): one late renewal would lose the lease; renew at least twice per lease"
             )
-        if self.time_limit is not None and self.soft_time_limit is not None and self.time_limit < self.soft_time_limit:
+        if (
+            self.time_limit is not None
+            and self.soft_time_limit is not None
+            and self.time_limit < self.soft_time_limit
+        ):
             raise ConfigError(
                 f"time_limit is {self.time_limit:g} s ({self.source('time_limit')}), below soft_time_limit, "
                 f"{self.soft_time_limit:g} s ({self.source('soft_time_limit')}): the soft limit could never act"
@@ -206,7 +210,10 @@ class Config:
                 setting=setting.name,
                 source=source,
             )
-        self._given.setdefault(setting.name, {})[level] = (source, _checked(setting, value, source, text=text))
+        self._given.setdefault(setting.name, {})[level] = (
+            source,
+            _checked(setting, value, source, text=text),
+        )
         self._resolve(setting)
 
     def _resolve(self, setting: Setting) -> None:
@@ -242,10 +249,14 @@ class Config:
         plain = re.sub(r"^celeryd?_", "", name.lower())
         for spelling in (name.lower(), plain, f"task_{plain}", f"worker_{plain}"):
             if spelling in ANSWERED:
-                return UnknownSetting(f"{name} (from {source}): {ANSWERED[spelling]}", setting=name, nearest=None)
+                return UnknownSetting(
+                    f"{name} (from {source}): {ANSWERED[spelling]}", setting=name, nearest=None
+                )
         nearest = self._nearest(name)
         hint = f"did you mean {nearest!r}?" if nearest else "`reliq config` lists them all"
-        return UnknownSetting(f"There is no setting {name!r} (from {source}); {hint}", setting=name, nearest=nearest)
+        return UnknownSetting(
+            f"There is no setting {name!r} (from {source}); {hint}", setting=name, nearest=nearest
+        )
 
 
 def _checked(setting: Setting, value: Any, source: str, *, text: bool) -> Any:
@@ -291,7 +302,9 @@ def _load(origin: Any) -> tuple[str, dict[str, Any], bool]:
         try:
             found: Any = importlib.import_module(module)
         except ModuleNotFoundError as error:
-            raise ConfigError(f"No module {error.name!r} to read the configuration {origin!r} from") from error
+            raise ConfigError(
+                f"No module {error.name!r} to read the configuration {origin!r} from"
+            ) from error
         if attribute and not hasattr(found, attribute):
             raise ConfigError(f"Module {module!r} has no {attribute!r} to read the configuration from")
         return _load(getattr(found, attribute) if attribute else found)

@@ -29,6 +29,7 @@ def _cores() -> int:
 
 _S = Setting
 
+# fmt: off
 SETTINGS: tuple[Setting, ...] = (
     # where
     _S("broker", kinds.URL, "sqlite://", "URL of the broker; sqlite:// is a file per app in your state folder",
@@ -69,7 +70,7 @@ SETTINGS: tuple[Setting, ...] = (
     _S("threads", kinds.POSITIVE, 1, "tasks at once in each process"),
     _S("async_slots", kinds.POSITIVE, 1000, "async tasks at once in each process"),
     _S("lease", kinds.DURATION, 30.0, "seconds after which a silent worker's tasks are given to others"),
-    _S("renew_every", kinds.optional(kinds.DURATION), None, "seconds between renewals of the lease; lease / 3 if not set"),
+    _S("renew_every", kinds.optional(kinds.DURATION), None, "seconds between renewals of the lease; none: lease / 3"),
     _S("prefetch_ms", kinds.POSITIVE, 20, "milliseconds of work that a process holds ready"),
     _S("shutdown_timeout", kinds.SECONDS, 25.0, "seconds that running tasks get after SIGTERM"),
     _S("max_tasks_per_child", kinds.optional(kinds.POSITIVE), None, "tasks after which a process is replaced",
@@ -80,11 +81,13 @@ SETTINGS: tuple[Setting, ...] = (
     _S("log_format", kinds.choice("text", "json"), "text", "how the worker writes its log"),
 )
 
+# fmt: on
+
 # Celery settings that have no counterpart because of how reliq works: what to do instead.
 ANSWERED: dict[str, str] = {
     "result_backend": "results are kept by the broker; remove it",
     "task_acks_late": "tasks are always acknowledged after they ran; remove it",
-    "task_reject_on_worker_lost": "a task whose worker died is always run again, at most `max_crashes` times; remove it",
+    "task_reject_on_worker_lost": "a task whose worker died is always run again (see `max_crashes`); remove it",
     "task_acks_on_failure_or_timeout": "a failed task is a dead letter (`reliq dlq list`); remove it",
     "task_serializer": "arguments travel as JSON and are rebuilt from the annotations; remove it",
     "result_serializer": "results travel as JSON; remove it",

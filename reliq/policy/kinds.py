@@ -19,7 +19,7 @@ class Unfit(ValueError):
 
 
 class Kind(msgspec.Struct, frozen=True):
-    """`convert` takes a Python value and `parse` text; both raise `ValueError` (mostly `Unfit`) on what is not `expected`."""
+    """`convert` takes a Python value and `parse` text; both raise `ValueError` on what is not expected."""
 
     expected: str
     convert: Callable[[Any], Any]
@@ -204,7 +204,10 @@ def _route(pair: Any) -> tuple[str, Any]:
     if isinstance(target, str) and target:
         return pattern, target
     if isinstance(target, Mapping) and target and target.keys() <= {"queue", "priority"}:
-        return pattern, {**target, **({"priority": PRIORITY.convert(target["priority"])} if "priority" in target else {})}
+        return pattern, {
+            **target,
+            **({"priority": PRIORITY.convert(target["priority"])} if "priority" in target else {}),
+        }
     raise Unfit(f"{pattern!r} leads to {target!r}; a target is a queue or a table with queue, priority")
 
 
@@ -228,7 +231,12 @@ DURATION = _seconds(zero=False)
 NAMES = Kind("names, as a list or separated by commas", _names, _names)
 EXCEPTIONS = Kind("exception classes or their import paths", _exceptions, _exceptions)
 ZONE = Kind("a time zone such as Europe/Berlin", _zone, _zone)
-MIDDLEWARE = Kind("a list of middleware: instances, names, or tables with `use`", _middleware, _parse_middleware)
-ROUTES = Kind("a table: task name or pattern -> queue, or {queue, priority}", _routes,
-              lambda text: _routes(json.loads(text)))
+MIDDLEWARE = Kind(
+    "a list of middleware: instances, names, or tables with `use`", _middleware, _parse_middleware
+)
+ROUTES = Kind(
+    "a table: task name or pattern -> queue, or {queue, priority}",
+    _routes,
+    lambda text: _routes(json.loads(text)),
+)
 LOG_LEVEL = Kind(_level.expected, _log_level, _log_level)

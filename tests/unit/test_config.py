@@ -85,7 +85,9 @@ def test_a_wrong_value_names_setting_value_source_and_what_was_expected() -> Non
         config({"timezone": "Mars/Base"})
     with pytest.raises(ConfigError, match=r"5 is no middleware"):
         config({"middleware": [5]})
-    with pytest.raises(ConfigError, match=r"'a' leads to \{'exchange': 'x'\}; a target is a queue or a table"):
+    with pytest.raises(
+        ConfigError, match=r"'a' leads to \{'exchange': 'x'\}; a target is a queue or a table"
+    ):
         config({"routes": {"a": {"exchange": "x"}}})
     with pytest.raises(ConfigError, match=r"not possible yet"):
         config({"routes": print})
@@ -120,7 +122,13 @@ def test_text_of_the_environment_becomes_the_kind_of_the_setting() -> None:
 
 
 def test_what_is_no_setting_in_the_environment_is_left_alone() -> None:
-    conf = config(RELIQ_APP="shop", RELIQ_SERVICE_HOST="10.0.0.1", RELIQ_PORT_80_TCP="x", RELIQ_TEST_REQUIRE="all", HOME="/")
+    conf = config(
+        RELIQ_APP="shop",
+        RELIQ_SERVICE_HOST="10.0.0.1",
+        RELIQ_PORT_80_TCP="x",
+        RELIQ_TEST_REQUIRE="all",
+        HOME="/",
+    )
     assert repr(conf) == "Config()"
 
 
@@ -154,7 +162,10 @@ def test_passwords_are_not_printed() -> None:
         ("redis://h:6379/0?mail=a@b", "redis://h:6379/0?mail=a@b"),
         ("amqp://h/?password=abc&x=1", "amqp://h/?password=***&x=1"),
         ("sqlite:////var/lib/a.db", "sqlite:////var/lib/a.db"),
-        ("cannot reach redis://u:pw@h: refused, nor amqp://a:b@c/", "cannot reach redis://u:***@h: refused, nor amqp://a:***@c/"),
+        (
+            "cannot reach redis://u:pw@h: refused, nor amqp://a:b@c/",
+            "cannot reach redis://u:***@h: refused, nor amqp://a:***@c/",
+        ),
     ],
 )
 def test_only_the_password_of_a_url_is_hidden(url: str, shown: str) -> None:
