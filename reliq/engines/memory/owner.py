@@ -1,0 +1,34 @@
+"""One incarnation of a worker process, to which leases belong."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from reliq.ports.values import OwnerInfo, Receipt
+
+if TYPE_CHECKING:
+    from reliq.engines.memory.message import Message
+
+
+@dataclass(slots=True, eq=False)
+class Owner:
+    """A live owner; one that is buried is gone in the same step, so here is never a dead one."""
+
+    name: str
+    since: int
+    expires: int
+    about: Mapping[str, str]
+    held: dict[str, Message] = field(default_factory=dict)  # in the order of the claims
+    seq: int | None = None  # of the last claim
+    batch: tuple[Receipt, ...] = ()  # what the last claim delivered
+    calls: int = 0  # tells a blocked claim that a newer one came
+
+    @property
+    def holds_charged(self) -> bool:
+        # A charged message is leased alone, so the first one tells for all.
+        return any(message.charged for message in list(self.held.values())[:1])
+
+    def info(self) -> OwnerInfo:
+        return OwnerInfo(self.name, "live", self.since, self.expires, len(self.held), dict(self.about))
