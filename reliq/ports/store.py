@@ -36,7 +36,7 @@ class Store(Protocol):
         ...
 
     def store_touch(self, key: str, *, ttl: float | None) -> bool:
-        """Give a live record a new life from now; False: there is none."""
+        """Give a live record a new life from now, its version stays; False: there is none."""
         ...
 
     def store_drop(self, key: str, *, holder: str | None = None) -> bool:
