@@ -48,7 +48,9 @@ def current_app() -> Reliq:
     if not apps:
         raise ReliqError("A shared task was used, but there is no app; create one: app = Reliq('name')")
     names = ", ".join(sorted(a.name for a in apps))
-    raise ReliqError(f"A shared task was used, but there are several apps ({names}); call app.tasks[NAME].delay(...)")
+    raise ReliqError(
+        f"A shared task was used, but there are several apps ({names}); call app.tasks[NAME].delay(...)"
+    )
 
 
 class Defaults(msgspec.Struct, frozen=True):
@@ -90,7 +92,7 @@ class Reliq:
         if middleware is not None:
             given["middleware"] = middleware
         self.conf = Config(name, given)
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = SystemClock() if clock is None else clock
         self.publisher = Publisher(self)
         self._middleware: tuple[Middleware, ...] | None = None
         self._middleware_of: tuple[Any, ...] | None = None
@@ -107,7 +109,7 @@ class Reliq:
     @overload
     def task(self, func: Callable[P, R], /) -> Task[P, R]: ...
     @overload
-    def task(self, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def task(self, func: None = None, /, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
     def task(self, func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Register a function as a task, with its options; refuses misspelt options here and now."""
 

@@ -82,7 +82,9 @@ def _queue(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
 
 
 def _headers(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
-    if not isinstance(value, Mapping) or not all(isinstance(k, str) and isinstance(v, str) for k, v in value.items()):
+    if not isinstance(value, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, str) for k, v in value.items()
+    ):
         raise OptionError(f"{where}: headers map texts to texts, got {value!r}")
     call["headers"] = dict(value)
 

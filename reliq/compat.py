@@ -30,7 +30,9 @@ class Name(NamedTuple):
 TASK_OPTIONS: dict[str, Name] = {
     "autoretry_for": Name("works", "retry_on"),
     "dont_autoretry_for": Name("works", "dont_retry_on"),
-    "retry_kwargs": Name("works", text="`max_retries` and `countdown` in it become max_retries and default_retry_delay"),
+    "retry_kwargs": Name(
+        "works", text="`max_retries` and `countdown` in it become max_retries and default_retry_delay"
+    ),
     "retry_backoff": Name("works"),
     "retry_backoff_max": Name("works"),
     "retry_jitter": Name("works"),
@@ -47,8 +49,12 @@ TASK_OPTIONS: dict[str, Name] = {
     "priority": Name("works"),
     "expires": Name("works"),
     "acks_late": Name("always", text="a message is settled after it ran, always", values=(True, None)),
-    "acks_on_failure_or_timeout": Name("always", text="every ending settles the message", values=(True, None)),
-    "reject_on_worker_lost": Name("always", text="a message whose worker died is run again, always", values=(True, None)),
+    "acks_on_failure_or_timeout": Name(
+        "always", text="every ending settles the message", values=(True, None)
+    ),
+    "reject_on_worker_lost": Name(
+        "always", text="a message whose worker died is run again, always", values=(True, None)
+    ),
     "track_started": Name("always", text="every claim is recorded", values=(True, None)),
     "store_errors_even_if_ignored": Name("always", text="errors are always recorded", values=(True, None)),
     "serializer": Name("always", text="arguments travel as JSON", values=("json", None)),

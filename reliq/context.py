@@ -11,8 +11,19 @@ import msgspec
 from reliq.errors import ReliqError
 from reliq.ports.values import Delivery
 from reliq.verdicts import Verdict
-from reliq.wire.message import Add, Absent, AtVersion, Effect, Ending, Envelope, Equals, FollowUp, Guard, NotLeased
-from reliq.wire.message import VerdictClass
+from reliq.wire.message import (
+    Absent,
+    Add,
+    AtVersion,
+    Effect,
+    Ending,
+    Envelope,
+    Equals,
+    FollowUp,
+    Guard,
+    NotLeased,
+    VerdictClass,
+)
 
 if TYPE_CHECKING:
     from reliq.app import Reliq

@@ -86,7 +86,9 @@ class Middleware:
 
     # --- a message's way ---
 
-    def publish(self, ctx: PublishContext) -> Generator[None, Published, Drop | Join | None] | Drop | Join | None:
+    def publish(
+        self, ctx: PublishContext
+    ) -> Generator[None, Published, Drop | Join | None] | Drop | Join | None:
         """Around a publish, in the caller's thread; a generator with exactly one yield, or a plain function.
 
         `p = yield` gives `Published`; a refused guard (`GuardRefused`) and broker errors are thrown in.  Ending before

@@ -8,8 +8,16 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reliq.context import PublishContext, _current
-from reliq.errors import BrokerUnavailable, GuardRefused, HookError, HookSwallowed, MessageTooLarge
-from reliq.errors import BrokerError, PublishRefused, PublishUnknown
+from reliq.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    GuardRefused,
+    HookError,
+    HookSwallowed,
+    MessageTooLarge,
+    PublishRefused,
+    PublishUnknown,
+)
 from reliq.middleware import Join
 from reliq.policy.ids import follow_up_id, new_id
 from reliq.ports.values import Publication, Published
@@ -35,7 +43,11 @@ class Publisher:
         self._app = app
 
     def one(
-        self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], call: Mapping[str, Any] | None
+        self,
+        task: Task[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        call: Mapping[str, Any] | None,
     ) -> Handle[Any]:
         """Publish one call; its handle.
 
@@ -54,13 +66,16 @@ class Publisher:
         return outcome
 
     def many(
-        self, calls: Sequence[tuple[Task[..., Any], tuple[Any, ...], dict[str, Any], Mapping[str, Any] | None]]
+        self,
+        calls: Sequence[tuple[Task[..., Any], tuple[Any, ...], dict[str, Any], Mapping[str, Any] | None]],
     ) -> list[Handle[Any] | Exception]:
         """Publish many calls in one step to the broker; a handle or an error for each, in order."""
         flights = [_Flight(self, *call) for call in calls]
         waiting = [f for f in flights if f.publication is not None]
         try:
-            answers = self._send([f.publication for f in waiting if f.publication is not None]) if waiting else []
+            answers = (
+                self._send([f.publication for f in waiting if f.publication is not None]) if waiting else []
+            )
         except Exception as error:
             for flight in waiting:
                 flight.land(None, error)
@@ -228,7 +243,9 @@ class _Flight:
                     except StopIteration as stop:
                         answer = stop.value
                         if answer is None and not hook.observer:
-                            raise HookError(f"{hook.name}.publish ended without a yield or a Drop/Join") from None
+                            raise HookError(
+                                f"{hook.name}.publish ended without a yield or a Drop/Join"
+                            ) from None
                     else:
                         self._open.append((hook, answer))
                         continue
@@ -259,7 +276,9 @@ class _Flight:
                 if error is None or hook.observer:
                     continue
                 if stop.value is None:
-                    swallowed = HookSwallowed(f"{hook.name}.publish swallowed {type(error).__name__}: {error}")
+                    swallowed = HookSwallowed(
+                        f"{hook.name}.publish swallowed {type(error).__name__}: {error}"
+                    )
                     swallowed.__cause__ = error
                     error = swallowed
                 else:

@@ -49,14 +49,15 @@ class Task(Generic[P, R]):
         self._signature: CompiledSignature | None = None
         self._chain: Chain | None = None
         owned = app.options_of(self)
-        translated = translate(
-            options, TASK_OPTIONS, {*TaskOptions.names(), *owned}, where=f"Task {name!r}"
-        )
-        self.middleware_options: dict[str, Any] = {k: translated.pop(k) for k in list(translated) if k in owned}
+        translated = translate(options, TASK_OPTIONS, {*TaskOptions.names(), *owned}, where=f"Task {name!r}")
+        self.middleware_options: dict[str, Any] = {
+            k: translated.pop(k) for k in list(translated) if k in owned
+        }
         self.options = TaskOptions.build(translated, where=f"Task {name!r}")
         for m in app.chain_members(self):
             mine = {k: v for k, v in self.middleware_options.items() if k in m.options}
             m.check_options(self, mine)
+
     # --- what others ask of it ---
 
     @property
@@ -113,7 +114,7 @@ class Task(Generic[P, R]):
     def apply_async(
         self, args: tuple[Any, ...] | list[Any] = (), kwargs: dict[str, Any] | None = None, **options: Any
     ) -> Handle[R]:
-        """Celery's form of a call with options: countdown, eta, expires, priority, queue, headers, task_id, link, ..."""
+        """Celery's form of a call with options: countdown, eta, expires, queue, task_id, link, ..."""
         return self.app.publisher.one(self, tuple(args), kwargs or {}, self.app.call_options(self, options))
 
     def using(self, **options: Any) -> Call[P, R]:
@@ -275,7 +276,7 @@ shared: dict[str, SharedTask[..., Any]] = {}
 @overload
 def task(func: Callable[P, R], /) -> SharedTask[P, R]: ...
 @overload
-def task(**options: Any) -> Callable[[Callable[P, R]], SharedTask[P, R]]: ...
+def task(func: None = None, /, **options: Any) -> Callable[[Callable[P, R]], SharedTask[P, R]]: ...
 def task(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Define a task without an app, as libraries do; every app adopts it."""
 
@@ -317,4 +318,6 @@ def main_module() -> str | None:
     return Path(path).stem if path else None
 
 
-CALL_NAMES = frozenset({"id", "expires_after_due", *(k for k, v in CALL_OPTIONS.items() if v.status == "works")})
+CALL_NAMES = frozenset(
+    {"id", "expires_after_due", *(k for k, v in CALL_OPTIONS.items() if v.status == "works")}
+)

@@ -27,7 +27,8 @@ class Verdict(BaseException):
         return hash((type(self), repr(self._values())))
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{n}={v!r}" for n, v in zip(self.__match_args__, self._values()) if v is not None)
+        values = zip(self.__match_args__, self._values(), strict=True)
+        shown = ", ".join(f"{name}={value!r}" for name, value in values if value is not None)
         return f"{type(self).__name__}({shown})"
 
     __str__ = __repr__
@@ -66,7 +67,7 @@ class _Later(Verdict):
         if isinstance(after, timedelta):
             after = after.total_seconds()
         elif isinstance(after, datetime):
-            raise TypeError(f"{type(self).__name__}: a moment is given as at=, the first argument is a delay in seconds")
+            raise TypeError(f"{type(self).__name__}: a moment is given as at=, the first argument is seconds")
         if at is not None and at.tzinfo is None:
             raise TypeError(f"{type(self).__name__}: at= needs an aware datetime, got the naive {at!r}")
         self.after = after

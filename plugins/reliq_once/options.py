@@ -49,6 +49,10 @@ class Once:
             if not isinstance(values.get(name, False), bool):
                 raise OptionError(f"{where}: once {name} is True or False, got {values[name]!r}")
         timeout = values.get("timeout", 1.0)
-        if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout < float("inf"):
+        if (
+            isinstance(timeout, bool)
+            or not isinstance(timeout, int | float)
+            or not 0 < timeout < float("inf")
+        ):
             raise OptionError(f"{where}: once timeout is seconds above 0, got {timeout!r}")
         return cls(**values)

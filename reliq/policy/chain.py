@@ -34,7 +34,17 @@ class Hook:
 class Chain:
     """The effective middleware of one task."""
 
-    __slots__ = ("around", "failure", "middleware", "names", "postrun", "prerun", "publish", "settled", "settling")
+    __slots__ = (
+        "around",
+        "failure",
+        "middleware",
+        "names",
+        "postrun",
+        "prerun",
+        "publish",
+        "settled",
+        "settling",
+    )
 
     def __init__(self, middleware: Sequence[Any], *, base: type, observer: type) -> None:
         self.middleware = tuple(middleware)
@@ -137,7 +147,9 @@ def _leave(
     except StopIteration:
         if error is None or hook.observer:
             return error
-        swallowed = HookSwallowed(f"{hook.name}.around swallowed {type(error).__name__}: {error}; raise it again")
+        swallowed = HookSwallowed(
+            f"{hook.name}.around swallowed {type(error).__name__}: {error}; raise it again"
+        )
         swallowed.__cause__ = error
         return swallowed
     except BaseException as raised:
@@ -168,4 +180,6 @@ def check_order(middleware: Sequence[Any]) -> None:
 def _checked(hook: Hook, verdict: object) -> Verdict:
     if isinstance(verdict, Verdict):
         return verdict
-    raise HookError(f"{hook.name}.{hook.call.__name__} returned {verdict!r}; a hook returns a verdict or None")
+    raise HookError(
+        f"{hook.name}.{hook.call.__name__} returned {verdict!r}; a hook returns a verdict or None"
+    )

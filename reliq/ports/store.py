@@ -23,11 +23,15 @@ class Store(Protocol):
         """The live record, or None."""
         ...
 
-    def store_put(self, key: str, data: bytes, *, ttl: float | None = None, holder: str | None = None) -> Value:
+    def store_put(
+        self, key: str, data: bytes, *, ttl: float | None = None, holder: str | None = None
+    ) -> Value:
         """Write, whatever stands there; the new record."""
         ...
 
-    def store_add(self, key: str, data: bytes, *, ttl: float | None = None, holder: str | None = None) -> bool:
+    def store_add(
+        self, key: str, data: bytes, *, ttl: float | None = None, holder: str | None = None
+    ) -> bool:
         """Write only where nothing live stands; False changes nothing."""
         ...
 
@@ -43,7 +47,9 @@ class Store(Protocol):
         """Remove a live record (with `holder`, only that holder's); False: nothing was removed."""
         ...
 
-    def store_incr(self, key: str, by: int = 1, *, limit: int | None = None, ttl: float | None = None) -> int | None:
+    def store_incr(
+        self, key: str, by: int = 1, *, limit: int | None = None, ttl: float | None = None
+    ) -> int | None:
         """Add to an integer (absent is 0; decimal text) and give the sum; None when it would pass `limit`: unchanged."""
         ...
 

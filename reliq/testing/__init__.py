@@ -11,7 +11,7 @@ _NAMES = {
     "drive": "reliq.testing.driving",
 }
 
-__all__ = sorted(_NAMES)
+__all__ = ["Driven", "Harness", "VirtualClock", "drive"]
 
 
 def __getattr__(name: str) -> Any:

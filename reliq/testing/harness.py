@@ -1,10 +1,10 @@
 """The real runtime on the memory engine with a virtual clock: fast, deterministic, no processes.
 
-    with Harness(app) as harness:
-        handle = rebuild.delay(7)
-        harness.run_until_idle()
-        assert handle.state == "SUCCESS"
-        harness.clock.advance(3600)
+with Harness(app) as harness:
+    handle = rebuild.delay(7)
+    harness.run_until_idle()
+    assert handle.state == "SUCCESS"
+    harness.clock.advance(3600)
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class Harness:
     engine  the engine to use; by default a fresh memory engine on a virtual clock
     """
 
-    def __init__(self, app: Reliq, *, clock: VirtualClock | None = None, engine: Engine | None = None) -> None:
+    def __init__(
+        self, app: Reliq, *, clock: VirtualClock | None = None, engine: Engine | None = None
+    ) -> None:
         self.app = app
         self.clock = clock or VirtualClock()
         self._given = engine
@@ -103,7 +105,9 @@ class Harness:
                 self.settle(delivery)
                 runs += 1
             if runs > limit:
-                raise ReliqError(f"Still not idle after {limit} runs; a task publishes or retries without end")
+                raise ReliqError(
+                    f"Still not idle after {limit} runs; a task publishes or retries without end"
+                )
             if claimed.deliveries:
                 continue
             due = self._next_due() if advance else None

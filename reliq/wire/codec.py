@@ -32,7 +32,9 @@ def encode(envelope: Envelope, *, limit: int = MAX_MESSAGE) -> bytes:
 def decode(data: bytes, *, limit: int = HARD_MAX_MESSAGE) -> Envelope:
     """The envelope in `data`; `UndecodableMessage` names what is wrong with it."""
     if len(data) > limit:
-        raise MessageTooLarge(f"A message of {len(data):,} bytes, the limit is {limit:,}", size=len(data), limit=limit)
+        raise MessageTooLarge(
+            f"A message of {len(data):,} bytes, the limit is {limit:,}", size=len(data), limit=limit
+        )
     try:
         envelope = _decoder.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:

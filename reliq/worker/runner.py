@@ -52,7 +52,18 @@ Guard = Callable[["Job"], AbstractContextManager[None]]
 class Job:
     """A delivery that can be run here."""
 
-    __slots__ = ("ctx", "delivery", "duration", "envelope", "error", "hard", "is_async", "soft", "task", "verdict")
+    __slots__ = (
+        "ctx",
+        "delivery",
+        "duration",
+        "envelope",
+        "error",
+        "hard",
+        "is_async",
+        "soft",
+        "task",
+        "verdict",
+    )
 
     def __init__(self, delivery: Delivery, envelope: Envelope, task: Task[..., Any], ctx: RunContext) -> None:
         self.delivery = delivery
@@ -64,7 +75,9 @@ class Job:
         self.error: BaseException | None = None
         self.duration: float | None = None
         options = task.options
-        self.soft: float | None = envelope.soft_time_limit or options.soft_time_limit or task.app.conf.soft_time_limit
+        self.soft: float | None = (
+            envelope.soft_time_limit or options.soft_time_limit or task.app.conf.soft_time_limit
+        )
         hard = envelope.time_limit or options.time_limit or task.app.conf.time_limit
         if hard is None and self.soft is not None:
             hard = self.soft + 5.0
@@ -92,7 +105,9 @@ class Runner:
         try:
             envelope = decode_envelope(delivery.payload)
         except WireError as error:
-            logger.error("message %s cannot be decoded and is quarantined as raw bytes: %s", delivery.receipt.id, error)
+            logger.error(
+                "message %s cannot be decoded and is quarantined as raw bytes: %s", delivery.receipt.id, error
+            )
             return _failed(delivery, error, f"undecodable: {error}")
         task = self._tasks.get(envelope.task)
         if task is None:
@@ -102,7 +117,9 @@ class Runner:
         try:
             args, kwargs = task.signature.decode(envelope.body)
         except (ArgumentError, AnnotationError, WireError, msgspec.MsgspecError, RecursionError) as error:
-            logger.error("message %s has arguments that task %s cannot take: %s", envelope.id, envelope.task, error)
+            logger.error(
+                "message %s has arguments that task %s cannot take: %s", envelope.id, envelope.task, error
+            )
             return _failed(delivery, error, f"arguments do not fit: {error}")
         return Job(delivery, envelope, task, RunContext(self.app, task, delivery, envelope, args, kwargs))
 
@@ -222,8 +239,9 @@ class Runner:
         ctx, task = job.ctx, job.task
         if job.soft is None:
             return await task(*ctx.args, **ctx.kwargs)
+        limit = asyncio.timeout(job.soft)
         try:
-            async with asyncio.timeout(job.soft) as limit:
+            async with limit:
                 return await task(*ctx.args, **ctx.kwargs)
         except TimeoutError as error:
             if limit.expired():
@@ -317,7 +335,9 @@ class Runner:
                 try:
                     data = job.task.signature.encode_result(value)
                 except UnencodableResult as error:
-                    logger.error("task %s (%s) returned what cannot be stored: %s", job.task.name, ctx.id, error)
+                    logger.error(
+                        "task %s (%s) returned what cannot be stored: %s", job.task.name, ctx.id, error
+                    )
                     job.verdict = Fail(f"result cannot be stored: {error}")
                     job.error = error
                     return _failed(delivery, error, str(job.verdict.reason))
