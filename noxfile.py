@@ -1,0 +1,92 @@
+"""What is run before a change is handed in; `nox -l` lists it.  `.ci/run` runs the part that must always pass."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "venv"
+nox.options.reuse_existing_virtualenvs = True
+nox.options.sessions = ["lint", "tests", "docs", "wheel"]
+
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The default tests, quick forms only."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def contracts(session: nox.Session) -> None:
+    """The contract suites, quick and long forms, against every engine."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "-m", "", "tests/contracts", *session.posargs)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """The long forms: processes die at every operation, thousands of times."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "-m", "full or slow", "--timeout", "1800", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, types and layers."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports")
+    session.run("mypy")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """The types under every supported Python."""
+    session.install("-e", ".[dev]")
+    for python in PYTHONS:
+        session.run("mypy", "--python-version", python)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, warnings being errors, and its snippets."""
+    session.install("-e", ".[dev]")
+    session.run("sphinx-build", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html")
+    session.run("python", "-m", "pytest", "tests/docs", *session.posargs)
+
+
+@nox.session(reuse_venv=False)
+def wheel(session: nox.Session) -> None:
+    """The wheel as users get it: without extras, away from the source tree, everything that needs none imports."""
+    folder = Path(session.create_tmp()).resolve()
+    for old in folder.glob("*.whl"):
+        old.unlink()
+    session.run("python", "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), ".")
+    (built,) = folder.glob("*.whl")
+    check = Path("tests/house/import_everything.py").resolve()
+    session.install(str(built))
+    session.chdir(folder)
+    session.run("python", "-I", "-W", "error", str(check))
+    session.run("reliq", "--help", silent=True)
+
+
+@nox.session
+def min_deps(session: nox.Session) -> None:
+    """The default tests with the lowest versions that `pyproject.toml` allows."""
+    project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
+    lowest = [lower_bound(r) for r in project["dependencies"] + project["optional-dependencies"]["tenacity"]]
+    session.install("-e", ".[test]", *lowest)
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+def lower_bound(requirement: str) -> str:
+    """`click>=8.1` as `click==8.1`."""
+    return re.sub(r">=\s*([^,]+).*", r"==\1", requirement)
