@@ -108,7 +108,8 @@ class Broker(Protocol):
 
         `seq` grows by one with each claim of an owner.  The same seq again (the reply was lost) gives the same batch
         again (those of it that are still leased) without blocking, and the settlements are answered `repeated`; a
-        smaller one is answered with no deliveries.  A blocked claim whose owner claims again returns empty.  Settlements are applied even if the owner is dead (they are then `stale`).
+        smaller one is answered with no deliveries.  Only a claim that leased something counts as having had its seq,
+        so an idle one need not write.  A blocked claim whose owner claims again returns empty.  Settlements are applied even if the owner is dead (they are then `stale`).
         With nothing to deliver it blocks up to `wait` seconds (at most 1 s is honoured) for work to appear, and may
         return empty before that; a publish, a promotion or a give-back wakes it.  A blocked claim holds no lock.
         limit 0 only settles.

@@ -12,7 +12,7 @@ from reliq.ports.values import Claimed, Delivery
 
 
 def take(memory: Memory, owner: Owner, queues: Sequence[str], limit: int) -> Claimed:
-    """Lease up to `limit` messages to a live owner, and remember the batch."""
+    """Lease up to `limit` messages to a live owner."""
     for queue in queues:
         promote(memory, queue)
     deliveries: list[Delivery] = []
@@ -23,7 +23,6 @@ def take(memory: Memory, owner: Owner, queues: Sequence[str], limit: int) -> Cla
             while len(deliveries) < limit and (message := _first(memory, queue)):
                 deliveries.append(_lease(memory, message, owner))
 
-    owner.batch = tuple(delivery.receipt for delivery in deliveries)
     held_others = len(owner.held) > len(deliveries)
     return Claimed(
         deliveries=tuple(deliveries),

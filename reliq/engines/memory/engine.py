@@ -115,12 +115,14 @@ class MemoryEngine(MemoryStore):
             if known is None:
                 return Claimed(settled, live=False)
             known.calls += 1
-            if known.seq is not None and seq <= known.seq:
-                return _answer(settled, again(known) if seq == known.seq else Claimed())
-            known.seq, known.batch = seq, ()
             if limit <= 0:
                 return Claimed(settled)
-            return _answer(settled, self._take(known, queues, limit, min(wait, MAX_WAIT)))
+            if known.seq is not None and seq <= known.seq:
+                return _answer(settled, again(known) if seq == known.seq else Claimed())
+            claimed = self._take(known, queues, limit, min(wait, MAX_WAIT))
+            if claimed.deliveries:
+                known.seq, known.batch = seq, tuple(delivery.receipt for delivery in claimed.deliveries)
+            return _answer(settled, claimed)
 
     def _take(self, owner: Owner, queues: Sequence[str], limit: int, wait: float) -> Claimed:
         """Lease what there is, else wait for more."""

@@ -21,8 +21,8 @@ class Owner:
     expires: int
     about: Mapping[str, str]
     held: dict[str, Message] = field(default_factory=dict)  # in the order of the claims
-    seq: int | None = None  # of the last claim
-    batch: tuple[Receipt, ...] = ()  # what the last claim delivered
+    seq: int | None = None  # of the last claim that leased something
+    batch: tuple[Receipt, ...] = ()  # what that one leased
     calls: int = 0  # tells a blocked claim that a newer one came
 
     @property
