@@ -31,7 +31,30 @@ _NAMES = {
     "task": "reliq.tasks",
 }
 
-__all__ = sorted(_NAMES)
+__all__ = [
+    "Backoff",
+    "Call",
+    "Done",
+    "Drop",
+    "Fail",
+    "Handle",
+    "Join",
+    "Middleware",
+    "Observer",
+    "Outcome",
+    "PublishContext",
+    "Reliq",
+    "ReliqError",
+    "Retry",
+    "RunContext",
+    "Signature",
+    "Snooze",
+    "Task",
+    "Verdict",
+    "current",
+    "get_task_logger",
+    "task",
+]
 
 if TYPE_CHECKING:
     from reliq.app import Reliq as Reliq

@@ -83,7 +83,7 @@ class Reliq:
         clock: Clock | None = None,
         **settings: Any,
     ) -> None:
-        if not isinstance(name, str) or not name:
+        if not isinstance(name, str) or not name:  # type: ignore[redundant-expr]
             raise ConfigError(f"An app needs a name, got {name!r}: Reliq('shop')")
         self.name = name
         given: dict[str, Any] = dict(settings)

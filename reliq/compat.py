@@ -31,7 +31,7 @@ TASK_OPTIONS: dict[str, Name] = {
     "autoretry_for": Name("works", "retry_on"),
     "dont_autoretry_for": Name("works", "dont_retry_on"),
     "retry_kwargs": Name(
-        "works", text="`max_retries` and `countdown` in it become max_retries and default_retry_delay"
+        "works", text="its max_retries, and its countdown as default_retry_delay"
     ),
     "retry_backoff": Name("works"),
     "retry_backoff_max": Name("works"),
@@ -53,7 +53,7 @@ TASK_OPTIONS: dict[str, Name] = {
         "always", text="every ending settles the message", values=(True, None)
     ),
     "reject_on_worker_lost": Name(
-        "always", text="a message whose worker died is run again, always", values=(True, None)
+        "always", text="a message whose worker died runs again, always", values=(True, None)
     ),
     "track_started": Name("always", text="every claim is recorded", values=(True, None)),
     "store_errors_even_if_ignored": Name("always", text="errors are always recorded", values=(True, None)),

@@ -30,7 +30,7 @@ def on_error(error: BaseException, policy: RetryPolicy, *, retries: int) -> Verd
 
 
 def bounded(verdict: Verdict, policy: RetryPolicy, *, retries: int, age: float, max_snooze: float) -> Verdict:
-    """The verdict with its bounds applied: no retry beyond `max_retries`, no snooze beyond `max_snooze` seconds of age."""
+    """The verdict within its bounds: no retry beyond `max_retries`, no snooze past `max_snooze` seconds of age."""
     if isinstance(verdict, Retry) and exhausted(policy, retries):
         why = f": {verdict.reason}" if verdict.reason else ""
         return Fail(f"asked for a retry, but max_retries is {policy.max_retries}{why}")
@@ -45,7 +45,7 @@ def exhausted(policy: RetryPolicy, retries: int) -> bool:
 
 
 def expected(error: BaseException, throws: Sequence[type[BaseException]]) -> bool:
-    """Whether the task declared this error as one of its normal outcomes: it still fails, but is not logged as a fault."""
+    """Whether the task declared this error as a normal outcome: it still fails, but is not logged as a fault."""
     return isinstance(error, tuple(throws)) if throws else False
 
 
