@@ -59,7 +59,7 @@ class Config:
         threads: int
         async_slots: int
         lease: float
-        renew_every: float
+        renew_every: float | None
         prefetch_ms: int
         shutdown_timeout: float
         max_tasks_per_child: int | None
@@ -180,7 +180,7 @@ class Config:
             return
         for name, entries in self._pending.items():
             raise self._unknown(name, entries[0][1])
-        if self.renew_every * 2 > self.lease:
+        if self.renew_every is not None and self.renew_every * 2 > self.lease:
             raise ConfigError(
                 f"renew_every is {self.renew_every:g} s ({self.source('renew_every')}) and lease is {self.lease:g} s "
                 f"({self.source('lease')}): one late renewal would lose the lease; renew at least twice per lease"
@@ -219,10 +219,6 @@ class Config:
     def _resolve(self, setting: Setting) -> None:
         given = self._given.get(setting.name)
         self.__dict__[setting.name] = given[max(given)][1] if given else setting.default
-        if setting.name in ("lease", "renew_every"):
-            given = self._given.get("renew_every")
-            chosen = given[max(given)][1] if given else None
-            self.__dict__["renew_every"] = self.lease / 3 if chosen is None else chosen
 
     def _read_environment(self, environ: Mapping[str, str]) -> None:
         for variable in sorted(environ):

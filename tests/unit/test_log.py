@@ -90,7 +90,7 @@ def test_passwords_of_urls_are_hidden() -> None:
 
 
 def test_a_wrong_format_string_costs_nothing_but_its_values() -> None:
-    record = logging.makeLogRecord({"msg": "%d of them", "args": ("many",)})
+    record = logging.makeLogRecord({"name": "reliq", "msg": "%d of them", "args": ("many",)})
     assert "%d of them (its arguments do not fit" in TextFormatter().format(record)
 
 
