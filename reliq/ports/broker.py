@@ -96,10 +96,10 @@ class Broker(Protocol):
         """Apply `settlements` as `settle` does, then lease up to `limit` ready messages to `owner`, in one step.
 
         Due messages of these queues whose time has come are promoted first, in due order; a message whose `expires`
-        has come is dropped("expired") when the claim comes upon it, instead of being leased.  `queues` in the order given: the first that has work
-        serves first; within a queue the highest priority first, first in first out within a priority.  (Fairness
-        between queues is the caller's: it rotates the list.)  A lease gives the message attempt + 1 and the fence
-        max(last fence + 1, now in microseconds).
+        has come is dropped("expired") when the claim comes upon it, instead of being leased.  `queues` in the order
+        given: the first that has work serves first; within a queue the highest priority first, first in first out
+        within a priority.  (Fairness between queues is the caller's: it rotates the list.)  A lease gives the message
+        attempt + 1 and the fence max(last fence + 1, now in microseconds).
 
         Charged messages (crashes > 0) are leased only alone: to an owner that, after the settlements, holds nothing,
         and then as the only delivery, `alone` set; while an owner holds one it is given nothing else.  An empty owner
@@ -109,7 +109,8 @@ class Broker(Protocol):
         `seq` grows by one with each claim of an owner.  The same seq again (the reply was lost) gives the same batch
         again (those of it that are still leased) without blocking, and the settlements are answered `repeated`; a
         smaller one is answered with no deliveries.  Only a claim that leased something counts as having had its seq,
-        so an idle one need not write.  A blocked claim whose owner claims again returns empty.  Settlements are applied even if the owner is dead (they are then `stale`).
+        so an idle one need not write.  A blocked claim whose owner claims again may return empty.  Settlements are
+        looked at even if the owner is dead (they are then `stale`).
         With nothing to deliver it blocks up to `wait` seconds (at most 1 s is honoured) for work to appear, and may
         return empty before that; a publish, a promotion or a give-back wakes it.  A blocked claim holds no lock.
         limit 0 only settles.
