@@ -64,6 +64,7 @@ class Defaults(msgspec.Struct, frozen=True):
     keep: int
     keep_ignored: int
     keep_failed: int
+    max_message: int
 
 
 class Reliq:
@@ -254,6 +255,7 @@ class Reliq:
             keep=int(ttl * 1000),
             keep_ignored=int(min(ttl, conf.keep_done) * 1000),
             keep_failed=int(dead * 1000),
+            max_message=conf.max_message,
         )
 
     @property

@@ -23,6 +23,7 @@ from reliq.policy.ids import follow_up_id, new_id
 from reliq.ports.values import Publication, Published
 from reliq.results import Handle
 from reliq.verdicts import Drop
+from reliq.wire.codec import MAX_HEADERS
 from reliq.wire.message import WIRE_VERSION, Ending, Envelope, FollowUp
 
 if TYPE_CHECKING:
@@ -124,6 +125,10 @@ class Publisher:
             id = call.get("id") or new_id()
             queue = call.get("queue") or defaults.queue
             headers, on_end = call.get("headers") or _NO_HEADERS, ()
+        if len(body) > defaults.max_message:
+            raise _too_large(f"arguments of {len(body):,} bytes", task.name, id, defaults.max_message)
+        if headers and sum(len(k) + len(v) for k, v in headers.items()) > MAX_HEADERS:
+            raise _too_large("headers", task.name, id, MAX_HEADERS)
         if call:
             links = _links(self, id, call)
             if links:
@@ -178,6 +183,14 @@ def _links(publisher: Publisher, id: str, call: Mapping[str, Any]) -> tuple[Endi
         if follow_ups:
             endings.append(Ending(on=on, follow_ups=tuple(follow_ups)))  # type: ignore[arg-type]
     return tuple(endings)
+
+
+def _too_large(what: str, task: str, id: str, limit: int) -> MessageTooLarge:
+    return MessageTooLarge(
+        f"Message {id} of task {task!r} has {what}, the limit is {limit:,} bytes; store large data elsewhere and pass "
+        "a reference to it",
+        limit=limit,
+    )
 
 
 def _error_of(published: Published) -> PublishRefused | None:

@@ -7,8 +7,7 @@ import msgspec
 from reliq.errors import MessageTooLarge, UndecodableMessage, UnknownWireVersion
 from reliq.wire.message import WIRE_VERSION, Ending, Envelope
 
-MAX_MESSAGE = 256 * 1024
-HARD_MAX_MESSAGE = 1024 * 1024
+HARD_MAX_MESSAGE = 1024 * 1024  # the app's own limit, `max_message`, is checked at the publisher
 MAX_HEADERS = 8 * 1024
 
 _encoder = msgspec.msgpack.Encoder()
@@ -16,7 +15,7 @@ _decoder = msgspec.msgpack.Decoder(Envelope)
 _endings = msgspec.msgpack.Decoder(tuple[Ending, ...])
 
 
-def encode(envelope: Envelope, *, limit: int = MAX_MESSAGE) -> bytes:
+def encode(envelope: Envelope, *, limit: int = HARD_MAX_MESSAGE) -> bytes:
     """The envelope as bytes; `MessageTooLarge` beyond `limit` bytes."""
     data = _encoder.encode(envelope)
     if len(data) > limit:
