@@ -1,0 +1,1 @@
+"""Decisions without I/O: time, ids, back-off, guards, the chain."""

@@ -1,0 +1,1 @@
+"""When things are due: instants, and later cron, triggers and the ticker."""
