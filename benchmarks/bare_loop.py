@@ -26,7 +26,9 @@ def open_table(path: Path, durability: str) -> sqlite3.Connection:
     db = sqlite3.connect(path, isolation_level=None)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
-    db.execute("CREATE TABLE message (id INTEGER PRIMARY KEY, due INTEGER NOT NULL, owner TEXT, payload BLOB NOT NULL)")
+    db.execute(
+        "CREATE TABLE message (id INTEGER PRIMARY KEY, due INTEGER NOT NULL, owner TEXT, payload BLOB NOT NULL)"
+    )
     db.execute("CREATE INDEX message_due ON message (due)")
     return db
 

@@ -49,4 +49,3 @@ def consume(path: str, number: int) -> None:
     consumer.start()
     tally.await_count(Path(os.environ[tally.FOLDER]), number, 300)
     consumer.stop(graceful=True)
-

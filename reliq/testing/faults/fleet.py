@@ -1,0 +1,135 @@
+"""Real `reliq worker` processes: started, watched, killed and replaced; ended by their saved pids."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from reliq.testing.faults.processes import Process, kill_tree, tree
+
+__all__ = ["Fleet", "Worker"]
+
+
+class Worker:
+    """One `reliq worker` with its children; its output goes to a file."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+        folder: Path | None = None,
+    ) -> None:
+        self.log = log
+        with open(log, "ab") as output:
+            self._popen = subprocess.Popen(
+                [sys.executable, "-m", "reliq", "worker", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **environment},
+                cwd=folder,
+            )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    @property
+    def exit_status(self) -> int | None:
+        """None while it runs; negative for the signal that ended it."""
+        return self._popen.poll()
+
+    def tree(self) -> list[Process]:
+        """The parent and its children, parent first."""
+        return tree(self.pid) if self.exit_status is None else []
+
+    def kill(self) -> list[Process]:
+        """SIGKILL the parent and all children; who was killed."""
+        killed = kill_tree(self.pid) if self.exit_status is None else []
+        self._popen.wait(timeout=10)
+        return killed
+
+    def stop(self, *, timeout: float = 30.0) -> float:
+        """SIGTERM, and wait for the end; the seconds that took.  `TimeoutError` (after a kill) if it does not end."""
+        begun = time.monotonic()
+        if self.exit_status is None:
+            self._popen.send_signal(signal.SIGTERM)
+        try:
+            self._popen.wait(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            why = f"worker {self.pid} did not end within {timeout:.0f} s of SIGTERM:\n{self.tail()}"
+            raise TimeoutError(why) from None
+        return time.monotonic() - begun
+
+    def tail(self, lines: int = 30) -> str:
+        """The end of its output."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Fleet:
+    """Several workers with the same arguments; `replace` starts a new one where one has ended."""
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        size: int,
+        folder: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._arguments = tuple(arguments)
+        self._size = size
+        self._folder = folder
+        self._environment = dict(environment or {})
+        self._started = 0
+        self.workers: list[Worker] = []
+
+    def __enter__(self) -> Fleet:
+        for _ in range(self._size):
+            self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for worker in self.workers:
+            worker.kill()
+
+    def start(self) -> Worker:
+        """Start one more."""
+        self._started += 1
+        log = self._folder / f"worker-{self._started}.log"
+        worker = Worker(self._arguments, log=log, environment=self._environment)
+        self.workers.append(worker)
+        return worker
+
+    def replace(self, pid: int) -> Worker:
+        """Start a worker in the place of the one with this pid, which has ended."""
+        gone = next(worker for worker in self.workers if worker.pid == pid)
+        gone.kill()
+        self.workers.remove(gone)
+        return self.start()
+
+    def pids(self) -> list[int]:
+        """Of those that run."""
+        return [worker.pid for worker in self.workers if worker.exit_status is None]
+
+    def stop(self, *, timeout: float = 30.0) -> None:
+        """SIGTERM to all, wait for all."""
+        for worker in self.workers:
+            if worker.exit_status is None:
+                os.kill(worker.pid, signal.SIGTERM)
+        for worker in self.workers:
+            worker.stop(timeout=timeout)
+
+    def log(self) -> str:
+        """The output of all workers that there were."""
+        return "\n".join(
+            path.read_text(errors="replace") for path in sorted(self._folder.glob("worker-*.log"))
+        )
