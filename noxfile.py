@@ -82,9 +82,13 @@ def wheel(session: nox.Session) -> None:
 def min_deps(session: nox.Session) -> None:
     """The default tests with the lowest versions that `pyproject.toml` allows."""
     project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
-    lowest = [lower_bound(r) for r in project["dependencies"] + project["optional-dependencies"]["tenacity"]]
-    session.install("-e", ".[test]", *lowest)
-    session.run("python", "-m", "pytest", *session.posargs)
+    extras = project["optional-dependencies"]
+    lowest = [lower_bound(r) for r in project["dependencies"] + extras["tenacity"]]
+    # import-linter wants a newer rich than reliq does, and the layers do not depend on versions.
+    tools = [r for r in extras["test"] if not r.startswith("import-linter")]
+    session.install("-e", ".", *tools, *lowest)
+    layers = "tests/house/test_house.py::test_the_layers_hold"
+    session.run("python", "-m", "pytest", "--deselect", layers, *session.posargs)
 
 
 def lower_bound(requirement: str) -> str:
