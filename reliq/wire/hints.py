@@ -24,16 +24,24 @@ _RESTORED = PLAIN | {uuid.UUID, datetime.date}
 
 def signature_of(func: Callable[..., Any], *, bind: bool = False) -> inspect.Signature:
     """The signature with its annotations unresolved; `bind` leaves out the first parameter."""
-    if sys.version_info >= (3, 14):
-        import annotationlib
-
-        found = inspect.signature(func, annotation_format=annotationlib.Format.FORWARDREF)
-    else:
-        found = inspect.signature(func)
+    try:
+        found = _signature(func)
+    except ValueError as error:
+        raise AnnotationError(
+            f"{func!r} has no signature (it is written in C?); wrap it in a function"
+        ) from error
     parameters = list(found.parameters.values())
     if bind and parameters and parameters[0].kind is not inspect.Parameter.VAR_POSITIONAL:
         parameters = parameters[1:]
     return found.replace(parameters=parameters)
+
+
+def _signature(func: Callable[..., Any]) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return inspect.signature(func, annotation_format=annotationlib.Format.FORWARDREF)
+    return inspect.signature(func)
 
 
 def resolve(func: Callable[..., Any], name: str, annotation: Any, *, call: str) -> Any:

@@ -30,6 +30,9 @@ def unencodable(value: object, error: Exception) -> str:
     if culprit is None:
         return f"is {_a(value)}, which JSON cannot carry ({error}); pass a list of pairs"
     holds = f"is {_a(value)}" if culprit[1] == type(value).__name__ else f"holds a `{culprit[1]}`"
+    if isinstance(value, str | int | float):
+        base = next(base for base in (str, int, float) if isinstance(value, base)).__name__
+        return f"{holds}, a kind of `{base}` that would arrive as a plain one; pass {base}(...)"
     return (
         f"{holds}, which JSON cannot carry; pass plain data, a dataclass or a msgspec.Struct (annotated), or for a row "
         "its primary key"
@@ -57,7 +60,7 @@ def changed(name: str, hint: Any, value: object, found: Change) -> str:
             f"{where} {_a(given)} whose value would not arrive unchanged in its annotation {hint_text(hint)}"
         )
     advice = f"pass {_a(arrived)}"
-    if hint is Any:
+    if hint is Any and hints.problem(type(given)) is None:
         advice = f"annotate the parameter, as in `{name}: {_suggest(value, given, found.key)}`, or {advice}"
     return f"{where} {_a(given)}, which would arrive as {_a(arrived)}; {advice}"
 

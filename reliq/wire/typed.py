@@ -42,6 +42,11 @@ _ERRORS = (
     ValueError,
     RecursionError,
 )  # what msgspec and Python raise for values that cannot be encoded
+_DECODE_ERRORS = (
+    msgspec.DecodeError,
+    ValueError,
+    RecursionError,
+)  # ValueError: an integer of thousands of digits
 
 
 def compile_signature(
@@ -102,7 +107,7 @@ class CompiledSignature:
         if self._whole is not None and body[-4:] == b",{}]":
             try:
                 return self._whole(body)  # type: ignore[no-any-return]
-            except msgspec.ValidationError:
+            except _DECODE_ERRORS:
                 pass
         return self._decode_parts(body)
 
@@ -175,6 +180,10 @@ class CompiledSignature:
             if slot is None or slot.kind not in _NAMED:
                 assert extra is not None  # arity.check saw to it
                 slot = extra.renamed(name)
+                if not _is_text(name):
+                    raise UnencodableArgument(
+                        f"{self.name}(): the argument name {name!r} has a lone surrogate"
+                    )
             shape.append(slot)
         for slot in shape:
             if slot.problem:
@@ -204,7 +213,7 @@ class CompiledSignature:
     def _decode_parts(self, body: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
         try:
             positional, named = _decode_parts(body)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except _DECODE_ERRORS as error:
             raise UndecodableMessage(
                 f"The body of a call of {self.name} is not `[[...],{{...}}]`: {error}"
             ) from error
@@ -225,7 +234,7 @@ class CompiledSignature:
     def _decode_value(self, slot: _Slot, raw: msgspec.Raw) -> Any:
         try:
             return slot.decode(raw)
-        except msgspec.ValidationError as error:
+        except _DECODE_ERRORS as error:
             raise ArgumentError(
                 f"{self.name}() was sent {slot.name!r} that does not fit its annotation "
                 f"{refusals.hint_text(slot.hint)} here: {refusals.detail(error)}; was it published by another "
@@ -253,6 +262,14 @@ class _Slot:
 
     def renamed(self, name: str) -> _Slot:
         return _Slot(name, self.kind, self.hint)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _remember(

@@ -7,6 +7,7 @@ import enum
 import functools
 import pathlib
 import uuid
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -80,6 +81,10 @@ class Circle(msgspec.Struct, tag=True):
 
 class Square(msgspec.Struct, tag=True):
     r: float
+
+
+class Text(str):
+    __slots__ = ()
 
 
 class Thing:
@@ -310,6 +315,12 @@ RESTORED: list[tuple[Any, Any]] = [
     (dt.date | None, None),
     (int | str | None, "x"),
     (int | float, 1),
+    (int | float, 1.0),
+    (Decimal | float, 1.5),
+    (Decimal | int, 1),
+    (Decimal | int | float, Decimal("1.0")),
+    (dt.timedelta | int, 1),
+    (dt.datetime | float, 1.5),
     (float, float("-0.0")),
     (UserId, 5),
     (Annotated[int, msgspec.Meta(gt=0)], 5),
@@ -360,6 +371,8 @@ UNANNOTATED: list[tuple[Any, str]] = [
     (DjangoLike(), "pass its primary key"),
     (AlchemyLike(), "pass its primary key"),
     (print, "which JSON cannot carry"),
+    (Text("x"), "is a `Text`, a kind of `str` that would arrive as a plain one; pass str(...)"),
+    (defaultdict(int), "is a `defaultdict`, which would arrive as a `dict`; pass a `dict`"),
 ]
 
 
@@ -470,12 +483,36 @@ def test_arguments_of_another_version_of_the_code_are_named() -> None:
         compiled.decode(b"[[1,2,3],{}]")
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"[[1]]", b'[{"a":1},[]]', b"[[1],{}", b"\xff", b"[" * 5000])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"[[1]]", b'[{"a":1},[]]', b"[[1],{}", b"\xff", b"[" * 5000, b"[[1,,{}]"]
+)
 def test_bytes_that_are_no_body_are_undecodable(body: bytes) -> None:
     compiled = compile_signature(add)
     compiled.decode(b"[[1],{}]")
     with pytest.raises(UndecodableMessage):
         compiled.decode(body)
+
+
+@pytest.mark.parametrize(
+    "body", [b'[["\xff"],{}]', b"[[" + b"1" * 5000 + b"],{}]", b"[[" + b"[" * 5000 + b"]" * 5000 + b"],{}]"]
+)
+def test_hostile_bodies_raise_errors_of_the_tree(body: bytes) -> None:
+    for func in (add, plain):
+        compiled = compile_signature(func)
+        for _ in range(2):
+            with pytest.raises((UndecodableMessage, ArgumentError)):
+                compiled.decode(body)
+            compiled.decode(b"[[1],{}]")
+
+
+def test_a_name_that_no_encoding_carries_is_refused() -> None:
+    assert "lone surrogate" in refusal(UnencodableArgument, lambda **more: None, **{"\ud800": 1})
+    assert travel(lambda **more: None, **{'a"b': 1.5, "ü": None}) == ((), {'a"b': 1.5, "ü": None})
+
+
+def test_a_builtin_without_signature_is_refused_at_once() -> None:
+    with pytest.raises(AnnotationError, match="wrap it in a function"):
+        compile_signature(map)
 
 
 # --- binding, results ---------------------------------------------------------------------------------------
