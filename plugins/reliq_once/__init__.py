@@ -13,6 +13,6 @@ from __future__ import annotations
 from reliq_once.errors import AlreadyQueued
 from reliq_once.middleware import QueueOnceMiddleware
 from reliq_once.options import Once
-from reliq_once.task import QueueOnce
+from reliq_once.base import QueueOnce
 
 __all__ = ["AlreadyQueued", "Once", "QueueOnce", "QueueOnceMiddleware"]
