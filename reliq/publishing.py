@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Generator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -156,8 +155,8 @@ class Publisher:
             chosen="id" in call,
             soft_time_limit=call.get("soft_time_limit"),
             time_limit=call.get("time_limit"),
-            root=call.get("root") or (parent and (parent.root or parent.id)),
-            parent=call.get("parent") or (parent and parent.id),
+            root=call.get("root") or (None if parent is None else parent.root or parent.id),
+            parent=call.get("parent") or (None if parent is None else parent.id),
         )
 
     def follow_up(self, signature: Signature, id: str, takes: str) -> FollowUp:
@@ -236,8 +235,6 @@ class _Flight:
             dict(call.get("headers") or ()),
             call.get("queue") or task.queue,
         )
-        ctx.due = call.get("eta")
-        ctx.expires = call.get("expires")
         try:
             if self._enter(ctx):
                 body = task.signature.encode(args, kwargs)
@@ -250,7 +247,7 @@ class _Flight:
         for hook in self._task.chain.publish:
             try:
                 answer = hook.call(ctx)
-                if inspect.isgenerator(answer):
+                if isinstance(answer, Generator):
                     try:
                         next(answer)
                     except StopIteration as stop:
@@ -314,7 +311,7 @@ class _Flight:
         if isinstance(answer, Join):
             self._result = Handle(self._app, answer.id, self._task)
         elif isinstance(answer, Drop):
-            self._result = Handle.rejected(self._app, self._task, answer)
+            self._result = Handle.of_rejected(self._app, self._task, answer)
         else:
             raise HookError(f"{hook.name}.publish returned {answer!r}; it returns Drop, Join or None")
 

@@ -47,19 +47,21 @@ class Handle(Generic[R]):
     the message that stood in its way.
     """
 
-    __slots__ = ("_app", "_task", "existing_id", "id", "reason")
+    __slots__ = ("_app", "_task", "existing_id", "id", "reason", "rejected")
 
     def __init__(self, app: Reliq, id: str, task: Task[..., Any] | None = None) -> None:
         self._app = app
         self._task = task
         self.id: str = id
+        self.rejected = False
         self.reason: str | None = None
         self.existing_id: str | None = None
 
     @classmethod
-    def rejected(cls, app: Reliq, task: Task[..., Any] | None, drop: Drop) -> Handle[Any]:
+    def of_rejected(cls, app: Reliq, task: Task[..., Any] | None, drop: Drop) -> Handle[Any]:
         """The handle of a publish that did not happen."""
         handle: Handle[Any] = cls(app, cast(str, None), task)
+        handle.rejected = True
         handle.reason = drop.reason
         handle.existing_id = getattr(drop, "existing_id", None)
         return handle
@@ -68,12 +70,12 @@ class Handle(Generic[R]):
 
     def record(self) -> Record | None:
         """All the broker knows, or None when it knows nothing (purged, or never accepted)."""
-        return None if self.id is None else self._app.broker.get(self.id)
+        return None if self.rejected else self._app.broker.get(self.id)
 
     @property
     def state(self) -> str:
         """PENDING, STARTED, RETRY, SUCCESS, FAILURE, REVOKED, IGNORED, REJECTED or UNKNOWN."""
-        return "REJECTED" if self.id is None else celery_state(self.record())
+        return "REJECTED" if self.rejected else celery_state(self.record())
 
     status = state
 
@@ -83,7 +85,7 @@ class Handle(Generic[R]):
 
     def ready(self) -> bool:
         """Whether the message has ended, however."""
-        if self.id is None:
+        if self.rejected:
             return True
         record = self.record()
         return record is not None and record.state in ENDED
@@ -120,7 +122,7 @@ class Handle(Generic[R]):
         `ResultTimeout` after `timeout` seconds (None: no limit); `UnknownResult` when there is no record.
         """
         self._refuse_inside_task("wait")
-        if self.id is None:
+        if self.rejected:
             raise TaskDropped(f"The publish was rejected: {self.reason}", id=None, reason=self.reason)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -174,11 +176,11 @@ class Handle(Generic[R]):
 
     def cancel(self) -> str:
         """Drop the message if it waits, ask its worker to stop it if it runs: cancelled, requested, ended, unknown."""
-        return "ended" if self.id is None else self._app.broker.cancel(self.id).status
+        return "ended" if self.rejected else self._app.broker.cancel(self.id).status
 
     def revoke(self, *, terminate: bool = False) -> None:
         """Celery's revoke: drop the message if it waits; with `terminate` also stop it if it runs."""
-        if self.id is None:
+        if self.rejected:
             return
         if terminate:
             self._app.broker.cancel(self.id, reason="revoked")
@@ -187,7 +189,7 @@ class Handle(Generic[R]):
 
     def forget(self) -> bool:
         """Remove the stored result; True when there was one."""
-        return self.id is not None and self._app.broker.forget(self.id)
+        return not self.rejected and self._app.broker.forget(self.id)
 
     def _error(self, record: Record) -> TaskFailed | TaskDropped | None:
         if record.state == "failed":
@@ -221,7 +223,7 @@ class Handle(Generic[R]):
         return hash(self.id)
 
     def __repr__(self) -> str:
-        if self.id is None:
+        if self.rejected:
             return f"<Handle rejected: {self.reason}>"
         return f"<Handle {self.id}>"
 

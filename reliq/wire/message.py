@@ -20,7 +20,7 @@ class _Wire(msgspec.Struct, frozen=True, array_like=True, gc=False):
 # --- guards: checked before anything is written; the first one that is refused refuses the whole item -------------
 
 
-class Add(_Wire, tag="add"):
+class Add(_Wire, frozen=True, tag="add"):
     """Take `key` for `holder` (or for nobody), else refuse with the record found there.
 
     A record is free when it is absent; when it is lapsed (its `ttl` is over) and its holder is not leased; and, with
@@ -37,27 +37,27 @@ class Add(_Wire, tag="add"):
     from_due: bool = False
 
 
-class Absent(_Wire, tag="absent"):
+class Absent(_Wire, frozen=True, tag="absent"):
     """Refuse when a live record stands under `key`."""
 
     key: str
 
 
-class Equals(_Wire, tag="equals"):
+class Equals(_Wire, frozen=True, tag="equals"):
     """Refuse unless the live record under `key` has exactly this value."""
 
     key: str
     value: bytes
 
 
-class AtVersion(_Wire, tag="version"):
+class AtVersion(_Wire, frozen=True, tag="version"):
     """Refuse unless the live record under `key` has this version (0: there is none)."""
 
     key: str
     version: int
 
 
-class NotLeased(_Wire, tag="not_leased"):
+class NotLeased(_Wire, frozen=True, tag="not_leased"):
     """Refuse when message `id` is leased."""
 
     id: str
@@ -69,7 +69,7 @@ Guard: TypeAlias = Add | Absent | Equals | AtVersion | NotLeased
 # --- effects: applied after all guards hold; one that finds nothing it may act on is skipped and counted -----------
 
 
-class Put(_Wire, tag="put"):
+class Put(_Wire, frozen=True, tag="put"):
     """Write `key`, whatever stands there; with `holder`, only where nobody or that holder holds it."""
 
     key: str
@@ -79,7 +79,7 @@ class Put(_Wire, tag="put"):
     from_due: bool = False
 
 
-class Remove(_Wire, tag="remove"):
+class Remove(_Wire, frozen=True, tag="remove"):
     """Remove `key`; with `holder` or `value`, only while the record has that holder, that value."""
 
     key: str
@@ -87,7 +87,7 @@ class Remove(_Wire, tag="remove"):
     value: bytes | None = None
 
 
-class Touch(_Wire, tag="touch"):
+class Touch(_Wire, frozen=True, tag="touch"):
     """Let `key` live for `ttl` from now (`from_due`: from the message's new due time); with `holder`, only if held by it."""
 
     key: str
@@ -96,7 +96,7 @@ class Touch(_Wire, tag="touch"):
     from_due: bool = False
 
 
-class Incr(_Wire, tag="incr"):
+class Incr(_Wire, frozen=True, tag="incr"):
     """Add `by` to the integer under `key` (decimal text; absent is 0); a new record gets `ttl`."""
 
     key: str
@@ -104,14 +104,14 @@ class Incr(_Wire, tag="incr"):
     ttl: int | None = None
 
 
-class CancelMessage(_Wire, tag="cancel"):
+class CancelMessage(_Wire, frozen=True, tag="cancel"):
     """Drop message `id` with `reason`; skipped unless it is waiting (ready or due)."""
 
     id: str
     reason: str = "cancelled"
 
 
-class IndexPut(_Wire, tag="index_put"):
+class IndexPut(_Wire, frozen=True, tag="index_put"):
     """Put `member` into the ordered `index` at `at` (milliseconds)."""
 
     index: str
@@ -119,7 +119,7 @@ class IndexPut(_Wire, tag="index_put"):
     at: int
 
 
-class IndexRemove(_Wire, tag="index_remove"):
+class IndexRemove(_Wire, frozen=True, tag="index_remove"):
     """Take `member` out of the ordered `index`."""
 
     index: str
@@ -131,7 +131,7 @@ Effect: TypeAlias = Put | Remove | Touch | Incr | CancelMessage | IndexPut | Ind
 VerdictClass: TypeAlias = Literal["done", "failed", "dropped", "any"]
 
 
-class Ending(_Wire):
+class Ending(_Wire, frozen=True):
     """What happens, in the same step, when a message ends with `on`: `done`, `failed`, `dropped` or `any` of them."""
 
     on: VerdictClass
@@ -139,7 +139,7 @@ class Ending(_Wire):
     follow_ups: tuple[FollowUp, ...] = ()
 
 
-class Envelope(_Wire):
+class Envelope(_Wire, frozen=True):
     """A message as it travels.  Immutable; what changes over its life is in the broker's record, not here."""
 
     v: int
@@ -171,7 +171,7 @@ class Envelope(_Wire):
     signature: bytes = b""  # reserved: HMAC over the envelope
 
 
-class FollowUp(_Wire):
+class FollowUp(_Wire, frozen=True):
     """A message published by the step that ends another one.
 
     `takes` says what is put before its positional arguments: nothing, the `result`, the ended message's `id`.
