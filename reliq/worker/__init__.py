@@ -1,0 +1,1 @@
+"""The worker: a supervisor, its children, and what keeps their messages theirs."""

@@ -1,0 +1,132 @@
+"""One child process: `python -m reliq.worker.child SPEC`, started by the supervisor only.
+
+The parent talks to it through a pipe, a line at a time: `owner ID` once the owner is registered, `stop`, `cancel ID`.
+The end of the pipe means that the parent is dead.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import threading
+from typing import Any
+
+import msgspec
+
+from reliq.errors import ReliqError
+from reliq.worker import posix
+from reliq.worker.bench import Bench, capacity
+from reliq.worker.board import Board
+from reliq.worker.options import WorkerOptions
+
+logger = logging.getLogger("reliq.worker")
+
+CRASHED, NO_APP = 70, 4
+
+
+class Spec(msgspec.Struct, frozen=True):
+    """What a child is told at its start; descriptors are inherited."""
+
+    parent: int
+    board: int
+    control: int
+    stderr: int  # the real one; until the child is ready its own is a file that the parent can quote
+    path: list[str]
+    options: WorkerOptions
+
+
+class Child:
+    """Imports the app, waits for its owner id, works until told to stop."""
+
+    def __init__(self, spec: Spec) -> None:
+        self._spec = spec
+        self._board = Board(capacity(spec.options), spec.board)
+        self._owner = ""
+        self._registered = threading.Event()
+        self._stopped = False
+        self._bench: Bench | None = None
+
+    def run(self) -> int:
+        self._signals()
+        threading.Thread(target=self._listen, name="reliq-control", daemon=True).start()
+        app = self._load()
+        if app is None:
+            return NO_APP
+        while not self._registered.wait(0.1):
+            if self._stopped:
+                return 0
+        bench = self._bench = Bench(app, self._spec.options, self._board, self._owner)
+        if self._stopped:
+            bench.stop()
+        self._ready()
+        bench.run()
+        self._board.retired = True
+        return 0
+
+    def _load(self) -> Any:
+        from reliq.loader import load_app
+
+        try:
+            app = load_app(self._spec.options.app)
+            app.broker  # noqa: B018 - opens the connection in this process
+            return app
+        except ReliqError as error:
+            sys.stderr.write(f"{type(error).__name__}: {error}\n")
+            return None
+
+    def _ready(self) -> None:
+        """The start is over: what was written so far and all that follows goes to the real stderr."""
+        sys.stderr.flush()
+        size = os.fstat(2).st_size
+        early = os.pread(2, size, 0) if size else b""
+        os.dup2(self._spec.stderr, 2)
+        os.close(self._spec.stderr)
+        if early:
+            os.write(2, early)
+        self._board.ready = True
+
+    def _signals(self) -> None:
+        faulthandler.enable()
+        faulthandler.register(signal.SIGUSR2, all_threads=True)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, lambda signum, frame: self._stop())
+
+    def _stop(self) -> None:
+        self._stopped = True
+        if self._bench is not None:
+            self._bench.stop()
+
+    def _listen(self) -> None:
+        with os.fdopen(self._spec.control, "r", encoding="utf-8") as lines:
+            for line in lines:
+                verb, _, value = line.rstrip("\n").partition(" ")
+                if verb == "owner":
+                    self._owner = value
+                    self._registered.set()
+                elif verb == "stop":
+                    self._stop()
+                elif verb == "cancel" and self._bench is not None:
+                    self._bench.cancel(value)
+        posix.kill_group(os.getpid())  # the parent is dead, and so are we and what we have started
+
+
+def main(argv: list[str]) -> int:
+    spec = msgspec.json.decode(argv[1], type=Spec)
+    if not posix.die_with_parent(spec.parent):
+        return CRASHED
+    for fd in (spec.board, spec.control, spec.stderr):
+        os.set_inheritable(fd, False)
+    sys.path[:] = spec.path
+    sys.argv[:] = ["reliq-worker-child"]
+    from reliq.log import setup
+
+    setup(spec.options.log_level, spec.options.log_format)
+    return Child(spec).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

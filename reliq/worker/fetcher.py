@@ -1,0 +1,156 @@
+"""Claims: how many, from which queues, and what to do when the broker cannot be reached."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+
+from reliq.errors import BrokerFull, BrokerUnavailable
+from reliq.ports.broker import Broker
+from reliq.ports.values import Claimed, Delivery
+from reliq.worker.board import Board, shown
+from reliq.worker.outage import Outage
+from reliq.worker.settler import Finished, Settler
+
+logger = logging.getLogger("reliq.worker")
+
+SPAN = 0.02  # seconds of work to have in hand
+LONG = 0.05  # a task longer than this ends prefetching at once
+BLOCK = 0.08  # the longest wait of a claim: after a warm shutdown nothing is claimed later than 0.1 s
+DRAIN = 10.0  # how long a child stops claiming to let a charged message in, and then how long it does not
+
+
+class Fetcher:
+    """The claims of one owner, one at a time; the caller holds the fetch lock.
+
+    `wait(seconds)` sleeps, but returns at once when the worker stops.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        owner: str,
+        board: Board,
+        settler: Settler,
+        *,
+        queues: Sequence[tuple[str, float]],
+        most: int,
+        slots: int,
+        wait: Callable[[float], object],
+    ) -> None:
+        self._broker = broker
+        self._owner = owner
+        self._board = board
+        self._settler = settler
+        self._turns = Turns(queues)
+        self._most = most
+        self._slots = slots
+        self._wait = wait
+        self._outage = Outage(owner)
+        self._seq = 0
+        self._limit = 1
+        self._cost = LONG  # EWMA of a task's seconds; unknown tasks count as long
+        self._drain_until = self._deaf_until = 0.0
+        self.live = True
+        self.fetched = 0
+
+    def measured(self, seconds: float, tasks: int) -> None:
+        """`tasks` tasks of a slot took `seconds`: down at once, up by four at a time."""
+        cost = seconds / tasks
+        self._cost = cost if cost > LONG else (self._cost + cost) / 2
+        fits = int(SPAN * self._slots / self._cost) if self._cost > 0 else self._most
+        self._limit = max(1, min(fits, self._limit * 4, self._most))
+
+    def claim(self, *, at_most: int, alone: bool) -> list[tuple[Delivery, int]] | None:
+        """The next deliveries with their places on the board, none, or None: wait, the hands must get empty first.
+
+        `alone`: nothing is in hand but what is being settled.  An outage is waited out here, once per call.
+        """
+        now = time.monotonic()
+        if not alone and now < self._drain_until:
+            return None
+        finished = self._settler.take()
+        limit = max(1, min(self._limit, at_most, self._board.room))
+        try:
+            claimed = self._ask(finished, limit)
+        except (BrokerUnavailable, BrokerFull) as error:
+            self._settler.put_back(finished)
+            self._wait(self._outage.failed(error))
+            return []
+        self._seq += 1
+        deliveries = self._accept(finished, claimed)
+        self._note_alone(claimed, alone, now)
+        if self._outage.over():
+            self._compare()
+        return deliveries
+
+    def _ask(self, finished: list[Finished], limit: int) -> Claimed:
+        settlements = [item.settlement for item in finished]
+        queues = self._turns.next()
+        ask = self._broker.claim
+        try:
+            return ask(
+                self._owner, queues, limit=limit, seq=self._seq + 1, wait=BLOCK, settlements=settlements
+            )
+        except (BrokerUnavailable, BrokerFull):
+            raise
+        except Exception:
+            if not finished:
+                raise
+            logger.exception("a claim with %d settlements failed; settling them one by one", len(finished))
+            self._settler.apart(finished)
+            finished.clear()
+            return ask(self._owner, queues, limit=limit, seq=self._seq + 1, wait=0.0)
+
+    def _accept(self, finished: list[Finished], claimed: Claimed) -> list[tuple[Delivery, int]]:
+        board = self._board
+        indices = board.hold(claimed.deliveries)
+        board.claimed(time.monotonic(), len(indices), len(finished))
+        self.fetched += len(indices)
+        if finished:
+            self._settler.answered(finished, claimed.settled)
+        if not claimed.live:
+            self.live = False
+            board.orphaned = True
+        return list(zip(claimed.deliveries, indices, strict=True))
+
+    def _note_alone(self, claimed: Claimed, alone: bool, now: float) -> None:
+        if not claimed.wants_alone or alone or now < self._deaf_until:
+            return
+        self._drain_until = now + DRAIN
+        self._deaf_until = (
+            self._drain_until + DRAIN
+        )  # a task of an hour must not keep this child from all other work
+
+    def _compare(self) -> None:
+        """After an outage: what the broker thinks we hold against what is in hand; the rest is given back."""
+        in_hand = self._board.in_hand()
+        try:
+            astray = [r for r in self._broker.held(self._owner) if (shown(r.id), r.fence) not in in_hand]
+            if astray:
+                self._broker.give_back(astray)
+                logger.info(
+                    "gave back %d deliveries that never arrived", len(astray), extra={"event": "given_back"}
+                )
+        except (BrokerUnavailable, BrokerFull) as error:
+            self._outage.failed(error)
+
+
+class Turns:
+    """Who is asked first: smooth weighted round robin, so that equal weights are fair and none starves."""
+
+    def __init__(self, queues: Sequence[tuple[str, float]]) -> None:
+        self._weights = dict(queues)
+        self._credit = dict.fromkeys(self._weights, 0.0)
+        self._only = tuple(self._weights) if len(self._weights) == 1 else None
+
+    def next(self) -> tuple[str, ...]:
+        if self._only is not None:
+            return self._only
+        credit = self._credit
+        for name, weight in self._weights.items():
+            credit[name] += weight
+        order = sorted(credit, key=credit.__getitem__, reverse=True)
+        credit[order[0]] -= sum(self._weights.values())
+        return tuple(order)

@@ -1,0 +1,136 @@
+"""Whether a worker is well, from a small file, without importing its app.
+
+Well means: each child claimed within `max_age` seconds, or its owner was renewed within them while its hands are full
+(a task runs, or nothing more fits) or it is paused.  The parent writes the file every two seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+EVERY = 2.0
+MAX_AGE = 30.0
+
+
+class ChildHealth(msgspec.Struct, frozen=True):
+    """Ages in seconds at the time of writing; None: never."""
+
+    pid: int
+    owner: str
+    last_claim: float | None
+    running: int
+    full: bool
+    paused: bool
+    starting: bool
+    claims: int
+    claimed: int
+    settled: int
+
+
+class Health(msgspec.Struct, frozen=True):
+    """What the parent knows of itself and its children; `at` is Unix time."""
+
+    app: str
+    pid: int
+    at: float
+    since: float
+    broker_silence: float | None
+    stopping: bool
+    children: tuple[ChildHealth, ...]
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    well: bool
+    why: str
+
+
+def default_path(app: str, pid: int) -> Path:
+    return runtime_folder() / f"{_plain(app)}-{pid}.json"
+
+
+def runtime_folder() -> Path:
+    """Ours alone: `$XDG_RUNTIME_DIR/reliq`, else a folder for this user below the temporary one."""
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    uid = os.getuid() if hasattr(os, "getuid") else 0
+    return Path(base, "reliq") if base else Path(tempfile.gettempdir(), f"reliq-{uid}")
+
+
+def write(path: Path, health: Health) -> None:
+    """Replace the file at once; a reader never sees half of it."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.write_bytes(msgspec.json.encode(health))
+    new.replace(path)
+
+
+def read(path: str | Path) -> Health:
+    """The file's contents; `OSError` or `msgspec.DecodeError` when there is no such."""
+    return msgspec.json.decode(Path(path).read_bytes(), type=Health)
+
+
+def find(app: str) -> list[Path]:
+    """The default files of an app's workers on this machine."""
+    pattern = re.compile(re.escape(_plain(app)) + r"-\d+\.json")
+    try:
+        return sorted(p for p in runtime_folder().iterdir() if pattern.fullmatch(p.name))
+    except OSError:
+        return []
+
+
+def check(path: str | Path, *, max_age: float = MAX_AGE) -> Verdict:
+    """The verdict on one worker, with the reason in words."""
+    try:
+        health = read(path)
+    except FileNotFoundError:
+        return Verdict(False, f"there is no health file {path}: no worker runs, or with another --health")
+    except (OSError, msgspec.MsgspecError) as error:
+        return Verdict(False, f"the health file {path} cannot be read: {error}")
+    return judge(health, now=time.time(), max_age=max_age)
+
+
+def judge(health: Health, *, now: float, max_age: float = MAX_AGE) -> Verdict:
+    """Pure: the verdict on what was read."""
+    age = now - health.at
+    if age > max_age:
+        return Verdict(
+            False, f"worker {health.pid} has written nothing for {age:.0f} s: it is dead or stopped"
+        )
+    if not health.children and not health.stopping:
+        return Verdict(False, f"worker {health.pid} has no children")
+    ill = [why for child in health.children if (why := _ill(child, health, age, max_age))]
+    if ill:
+        return Verdict(False, "; ".join(ill))
+    return Verdict(True, f"worker {health.pid} is well: {len(health.children)} children")
+
+
+def _ill(child: ChildHealth, health: Health, age: float, max_age: float) -> str:
+    claimed = None if child.last_claim is None else child.last_claim + age
+    if claimed is not None and claimed <= max_age:
+        return ""
+    silence = None if health.broker_silence is None else health.broker_silence + age
+    busy = child.running or child.full or child.paused or child.starting or health.stopping
+    if busy and silence is not None and silence <= max_age:
+        return ""
+    if silence is None or silence > max_age:
+        return f"child {child.pid}: the broker has not answered for {_seconds(silence)}"
+    return f"child {child.pid} has not claimed for {_seconds(claimed)}"
+
+
+def remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
+
+
+def _seconds(value: float | None) -> str:
+    return "ever" if value is None else f"{value:.0f} s"
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", name)

@@ -1,0 +1,135 @@
+"""Keeps the owners of this worker alive: registers them before they may claim, renews them, hears who must stop."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+
+from reliq.errors import BrokerError
+from reliq.ports.broker import Broker
+from reliq.worker import posix
+from reliq.worker.outage import Outage
+
+logger = logging.getLogger("reliq.worker")
+
+
+class Keeper(threading.Thread):
+    """A thread of the parent, which no task's GIL can starve.
+
+    Time is judged on a clock that counts suspension, and no sleep is longer than a second of the other one: a worker
+    that was suspended renews at once when it wakes and finds out whether it is dead.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        lease: float,
+        every: float,
+        registered: Callable[[str], None],
+        dead: Callable[[str], None],
+        stop: Callable[[str, tuple[str, ...]], None],
+    ) -> None:
+        super().__init__(name="reliq-keeper", daemon=True)
+        self._broker = broker
+        self._lease = lease
+        self._every = every
+        self._on_registered = registered
+        self._on_dead = dead
+        self._on_stop = stop
+        self._outage = Outage("keeper")
+        self._lock = threading.Lock()
+        self._new: dict[str, Mapping[str, str]] = {}
+        self._owners: dict[str, float] = {}  # owner -> when its next renewal is due
+        self._wake = threading.Event()
+        self._ended = False
+        self._contact_since: float | None = None
+        self._last_contact = 0.0
+
+    def add(self, owner: str, about: Mapping[str, str]) -> None:
+        """Register an owner and keep it; `registered(owner)` is called when it may claim."""
+        with self._lock:
+            self._new[owner] = about
+        self._wake.set()
+
+    def drop(self, owner: str) -> None:
+        """Its process is dead: no renewal must make it look alive."""
+        with self._lock:
+            self._new.pop(owner, None)
+            self._owners.pop(owner, None)
+
+    def end(self) -> None:
+        self._ended = True
+        self._wake.set()
+
+    def unbroken(self) -> float:
+        """For how many seconds every call has reached the broker; 0.0 during an outage."""
+        since = self._contact_since
+        return 0.0 if since is None else posix.boottime() - since
+
+    def silence(self) -> float:
+        """Seconds since the broker last answered."""
+        return posix.boottime() - self._last_contact if self._last_contact else float("inf")
+
+    def run(self) -> None:
+        while not self._ended:
+            try:
+                pause = self._round()
+            except BrokerError as error:
+                self._contact_since = None
+                pause = self._outage.failed(error)
+            except Exception as error:
+                logger.exception("the keeper failed; trying again")
+                pause = self._outage.failed(error)
+            self._wake.wait(min(max(pause, 0.0), 1.0))
+            self._wake.clear()
+
+    def _round(self) -> float:
+        """Register and renew what is due; seconds until the next is."""
+        for owner, about in self._take_new():
+            self._broker.register(owner, self._lease, about)
+            self._reached()
+            with self._lock:
+                if self._new.pop(owner, None) is None:
+                    continue
+                self._owners[owner] = posix.boottime() + self._every
+            self._on_registered(owner)
+        for owner, due in self._snapshot():
+            if posix.boottime() >= due:
+                self._renew(owner)
+        upcoming = [due for _, due in self._snapshot()]
+        return min(upcoming) - posix.boottime() if upcoming else 1.0
+
+    def _renew(self, owner: str) -> None:
+        renewal = self._broker.renew(owner, self._lease)
+        self._reached()
+        with self._lock:
+            if owner not in self._owners:
+                return
+            if renewal.live:
+                self._owners[owner] = posix.boottime() + self._every
+            else:
+                del self._owners[owner]
+        if not renewal.live:
+            self._on_dead(owner)
+        elif renewal.stop:
+            self._on_stop(owner, renewal.stop)
+
+    def _reached(self) -> None:
+        now = posix.boottime()
+        if (
+            self._outage.over()
+            or self._contact_since is None
+            or now - self._last_contact > 2 * self._every + 5
+        ):
+            self._contact_since = now  # also after a suspension: others have not been heard for as long
+        self._last_contact = now
+
+    def _take_new(self) -> list[tuple[str, Mapping[str, str]]]:
+        with self._lock:
+            return list(self._new.items())
+
+    def _snapshot(self) -> list[tuple[str, float]]:
+        with self._lock:
+            return list(self._owners.items())

@@ -1,0 +1,135 @@
+"""Async tasks: one event loop thread beside the slots."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from typing import Any
+
+from reliq.ports.values import Receipt
+from reliq.worker.board import Board
+from reliq.worker.settler import Finished, Settler
+from reliq.worker.slots import escaped
+
+logger = logging.getLogger("reliq.worker")
+
+BACKLOG = 64  # opened async tasks that wait for room; with more of them nothing is claimed
+
+
+class AsyncLoop:
+    """Runs up to `slots` coroutines at once; the thread is created for the first one."""
+
+    def __init__(self, runner: Any, board: Board, settler: Settler, *, slots: int) -> None:
+        self._runner = runner
+        self._board = board
+        self._settler = settler
+        self._slots = slots
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # touched in the loop's thread only
+        self._backlog: deque[tuple[Any, int]] = deque()
+        self._waking = False
+        self._inbox: deque[tuple[Any, int]] = deque()
+        self._count = 0  # running or waiting; changed under the lock
+        self._lock = threading.Lock()
+
+    def free(self) -> int:
+        """How many more deliveries may be claimed, all of which might be async."""
+        return self._slots + BACKLOG - self._count
+
+    @property
+    def busy(self) -> bool:
+        return self._count > 0
+
+    def dispatch(self, job: Any, index: int) -> None:
+        """Hand a started delivery to the loop; from a slot's thread."""
+        if self._loop is None:
+            self._begin()
+        self._board.mark_async(index)
+        with self._lock:
+            full = self._count >= self._slots
+            self._count += 1
+        if full:
+            self._board.park(index)
+        self._inbox.append((job, index))
+        if not self._waking:
+            self._waking = True
+            assert self._loop is not None
+            self._loop.call_soon_threadsafe(self._receive)
+
+    def abandon(self) -> list[Receipt]:
+        """The worker stops: what waits for room will not run here; the caller gives it back."""
+        receipts = []
+        while self._backlog:
+            try:
+                job, index = self._backlog.popleft()
+            except IndexError:  # the loop was faster
+                break
+            self._board.free(index)
+            self._left()
+            receipts.append(job.delivery.receipt)
+        return receipts
+
+    def cancel(self, id: str) -> None:
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cancel, id)
+
+    def _begin(self) -> None:
+        with self._lock:
+            if self._loop is None:
+                loop = asyncio.new_event_loop()
+                threading.Thread(target=_forever, args=(loop,), name="reliq-loop", daemon=True).start()
+                self._loop = loop
+
+    # --- in the loop's thread ---
+
+    def _receive(self) -> None:
+        self._waking = False
+        while self._inbox:
+            self._backlog.append(self._inbox.popleft())
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._backlog and len(self._tasks) < self._slots:
+            try:
+                job, index = self._backlog.popleft()
+            except IndexError:  # abandoned
+                return
+            if self._board.start(index, time.monotonic()):
+                self._start(job, index)
+            else:
+                self._board.free(index)  # the parent took it back while it waited
+                self._left()
+
+    def _start(self, job: Any, index: int) -> None:
+        assert self._loop is not None
+        id = job.delivery.receipt.id
+        self._tasks[id] = self._loop.create_task(self._run(job, index, id))
+
+    async def _run(self, job: Any, index: int, id: str) -> None:
+        try:
+            settlement = await self._runner.arun(job)
+        except BaseException as error:
+            settlement = escaped(job.delivery.receipt, error)
+        finally:
+            self._tasks.pop(id, None)
+        self._board.finish(index)
+        self._settler.add(Finished(settlement, job, index))
+        self._left()
+        self._admit()
+
+    def _cancel(self, id: str) -> None:
+        task = self._tasks.get(id)
+        if task is not None:
+            task.cancel()
+
+    def _left(self) -> None:
+        with self._lock:
+            self._count -= 1
+
+
+def _forever(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()

@@ -1,0 +1,52 @@
+"""What to do while the broker cannot be reached: the one reconnect state machine of the worker."""
+
+from __future__ import annotations
+
+import logging
+import random
+
+from reliq.worker import posix
+
+logger = logging.getLogger("reliq.worker")
+
+FIRST, MOST = 0.1, 5.0
+
+
+class Outage:
+    """Counts failures in a row and spreads the next tries: full jitter between 0.1 s and 0.1 * 2^n, at most 5 s.
+
+    One line is logged when contact is lost and one when it is there again.
+    """
+
+    def __init__(self, who: str, rng: random.Random | None = None) -> None:
+        self._who = who
+        self._rng = rng or random.Random()
+        self._failures = 0
+        self._since = 0.0
+
+    @property
+    def going_on(self) -> bool:
+        return self._failures > 0
+
+    def failed(self, error: BaseException) -> float:
+        """Note a failure; the seconds to wait before the next try."""
+        if not self._failures:
+            self._since = posix.boottime()
+            logger.warning(
+                "%s: broker unreachable, trying again: %s", self._who, error, extra={"event": "broker_lost"}
+            )
+        self._failures += 1
+        return self._rng.uniform(FIRST, max(FIRST, min(MOST, FIRST * 2.0 ** min(self._failures, 10))))
+
+    def over(self) -> bool:
+        """Note a success; True when it ends an outage."""
+        if not self._failures:
+            return False
+        self._failures = 0
+        logger.warning(
+            "%s: broker reached again after %.1f s",
+            self._who,
+            posix.boottime() - self._since,
+            extra={"event": "broker_back"},
+        )
+        return True

@@ -1,0 +1,109 @@
+"""What the worker needs of the operating system, in one place."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import sys
+import tempfile
+import time
+
+if sys.platform != "win32":
+    import fcntl
+
+_PR_SET_PDEATHSIG = 1
+_PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
+
+
+def boottime() -> float:
+    """Seconds on a clock that goes on while the machine is suspended."""
+    if sys.platform == "linux":
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    if sys.platform == "darwin":  # Darwin's CLOCK_MONOTONIC counts sleep, its mach_absolute_time does not
+        return time.clock_gettime(time.CLOCK_MONOTONIC)
+    return time.monotonic()
+
+
+def die_with_parent(parent: int) -> bool:
+    """Have the kernel kill this process when `parent` dies; False: it is dead already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    return sys.platform == "win32" or os.getppid() == parent
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a child has died; it stays a zombie, so that its id and its group's cannot be another's yet."""
+    if not hasattr(os, "waitid"):
+        return False  # the caller's own waitpid tells
+    try:
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    except ChildProcessError:
+        return True
+
+
+def kill_group(pid: int) -> None:
+    """SIGKILL the process group that `pid` leads, and `pid`."""
+    for kill in (os.killpg, os.kill):
+        try:
+            kill(pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            continue
+
+
+def resident() -> int:
+    """The resident memory of this process in bytes."""
+    if sys.platform == "linux":
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def shared_file(size: int) -> int:
+    """A file without a name, for memory shared with a child: its descriptor."""
+    if sys.platform == "linux":
+        fd = os.memfd_create("reliq-board", os.MFD_CLOEXEC)
+    else:
+        file, path = tempfile.mkstemp(prefix="reliq-board-")
+        os.unlink(path)
+        fd = file
+    os.ftruncate(fd, size)
+    return fd
+
+
+class RecordLock:
+    """A POSIX record lock on the first byte of a file: between processes only, freed by the kernel at death.
+
+    It vanishes when the process closes any descriptor of the file, so nobody may until the end.
+    """
+
+    __slots__ = ("_fd",)
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def acquire(self) -> None:
+        if sys.platform != "win32":
+            fcntl.lockf(self._fd, fcntl.LOCK_EX, 1)
+
+    def release(self) -> None:
+        if sys.platform != "win32":
+            fcntl.lockf(self._fd, fcntl.LOCK_UN, 1)
+
+    def try_acquire(self, timeout: float) -> bool:
+        """False when the other side kept it for `timeout` seconds: it is stopped in the middle of a transition."""
+        if sys.platform == "win32":
+            return True
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB, 1)
+                return True
+            except OSError:
+                if time.monotonic() >= end:
+                    return False
+                time.sleep(0.001)

@@ -1,0 +1,119 @@
+"""A child as its parent sees it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+import msgspec
+
+from reliq.ports.values import Settlement
+from reliq.worker import posix
+from reliq.worker.bench import capacity
+from reliq.worker.board import Board
+from reliq.worker.child import Spec
+from reliq.worker.options import WorkerOptions
+
+TAIL = 4000  # bytes of an early death's stderr that are quoted
+
+
+class ChildProcess:
+    """Started in a session of its own, so that its whole process group can be killed.
+
+    Must be created in the parent's main thread: the kernel kills a child when the *thread* that started it ends.
+    """
+
+    def __init__(self, options: WorkerOptions) -> None:
+        size = capacity(options)
+        board_fd = posix.shared_file(_board_size(size))
+        self.board = Board(size, board_fd)
+        self._early = posix.shared_file(0)
+        self._control = self._start(options, board_fd)
+        self.owner = f"{socket.gethostname()}:{self.process.pid}:{secrets.token_hex(4)}"
+        self.began = time.monotonic()
+        self.stopping_since: float | None = None
+        self.blameless = ""  # why we killed it, when no task is to blame
+        self.guilty: list[Settlement] = []
+        self.asked: dict[str, float] = {}  # ids asked to stop: when we lose patience
+        self.stuck_since: float | None = None  # no delivery was started while some wait
+        self.registered = False
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def tell(self, line: str) -> None:
+        """A line through the pipe; a dead child does not hear it."""
+        try:
+            os.write(self._control, line.encode() + b"\n")
+        except (BrokenPipeError, BlockingIOError):
+            pass
+
+    def stop(self) -> None:
+        """Warm: it finishes what it has started."""
+        if self.stopping_since is None:
+            self.stopping_since = time.monotonic()
+            self.tell("stop")
+            self.signal(signal.SIGTERM)
+
+    def signal(self, signum: int) -> None:
+        try:
+            os.kill(self.pid, signum)  # a zombie at worst: nobody else has waited for it
+        except ProcessLookupError:
+            pass
+
+    def kill(self, *, guilty: Sequence[Settlement] = (), blameless: str = "") -> None:
+        """SIGKILL it and its group; what follows is the burial."""
+        self.guilty.extend(guilty)
+        self.blameless = self.blameless or blameless
+        posix.kill_group(self.pid)
+
+    def ended(self) -> int | None:
+        """Its return code once it is dead, its process group killed before its id is given up."""
+        if posix.is_dead(self.pid):
+            posix.kill_group(self.pid)
+            return self.process.wait()
+        code = self.process.poll()
+        if code is not None:
+            posix.kill_group(self.pid)
+        return code
+
+    def early_words(self) -> str:
+        """The end of what it wrote to stderr before it was ready."""
+        size = os.fstat(self._early).st_size
+        return os.pread(self._early, TAIL, max(0, size - TAIL)).decode(errors="replace")
+
+    def close(self) -> None:
+        for fd in (self._control, self._early):
+            os.close(fd)
+        self.board.close()
+
+    def _start(self, options: WorkerOptions, board_fd: int) -> int:
+        read, write = os.pipe()
+        os.set_blocking(write, False)
+        stderr = os.dup(2)
+        spec = Spec(os.getpid(), board_fd, read, stderr, [*sys.path], options)
+        try:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "reliq.worker.child", msgspec.json.encode(spec).decode()],
+                stdin=subprocess.DEVNULL,
+                stderr=self._early,
+                pass_fds=(board_fd, read, stderr),
+                start_new_session=True,
+            )
+        finally:
+            os.close(read)
+            os.close(stderr)
+        return write
+
+
+def _board_size(places: int) -> int:
+    from reliq.worker.board import size_of
+
+    return size_of(places)

@@ -1,0 +1,197 @@
+"""Finished tasks on their way to the broker.
+
+Settlements ride with the next claim.  What waits too long because a task runs long is settled by the flusher thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from reliq.errors import BrokerFull, BrokerUnavailable
+from reliq.ports.broker import Broker
+from reliq.ports.values import ErrorInfo, Settled, Settlement
+from reliq.worker.board import Board
+from reliq.worker.outage import Outage
+
+logger = logging.getLogger("reliq.worker")
+
+TICK = 0.02
+
+
+class Finished(NamedTuple):
+    """A settlement, the job it is the end of (None: the message could not be opened), its place on the board."""
+
+    settlement: Settlement
+    job: Any
+    place: int
+
+
+class Settler:
+    """The queue of finished work; any thread may add, take and settle."""
+
+    def __init__(self, broker: Broker, runner: Any, board: Board) -> None:
+        self._broker = broker
+        self._runner = runner
+        self._board = board
+        self._pending: deque[Finished] = deque()
+        self._flushing = threading.Lock()
+        self._outage = Outage("settler")
+        self._retry_at = 0.0
+        self.add = self._pending.append
+        self.taken = 0  # how often something was taken: the flusher's sign that nobody is stuck
+        self.settled = 0
+
+    def __len__(self) -> int:
+        return len(self._pending)
+
+    def take(self) -> list[Finished]:
+        """All that is finished and not yet on its way."""
+        self.taken += 1
+        pending = self._pending
+        items = []
+        try:
+            while True:
+                items.append(pending.popleft())
+        except IndexError:
+            return items
+
+    def put_back(self, items: Sequence[Finished]) -> None:
+        """The broker could not be reached: these are still to be settled."""
+        self._pending.extendleft(reversed(items))
+
+    def answered(self, items: Sequence[Finished], answers: Sequence[Settled]) -> None:
+        """The broker has heard these; tell the runner, free the board."""
+        told, free = self._runner.settled, self._board.free
+        for (_, job, index), answer in zip(items, answers, strict=True):
+            if answer.status == "stale":
+                logger.warning(
+                    "settlement of %s refused: this worker no longer holds it",
+                    answer.id,
+                    extra={"event": "stale", "id": answer.id},
+                )
+            if job is not None:
+                try:
+                    told(job, answer)
+                except Exception:
+                    logger.exception("telling the end of %s failed", answer.id)
+            free(index)
+        self.settled += len(items)
+
+    def flush(self) -> bool:
+        """Settle what is finished now; False when the broker could not be reached."""
+        with self._flushing:
+            items = self.take()
+            if not items:
+                return True
+            try:
+                answers = self._broker.settle([item.settlement for item in items])
+            except (BrokerUnavailable, BrokerFull) as error:
+                self.put_back(items)
+                self._retry_at = time.monotonic() + self._outage.failed(error)
+                return False
+            except Exception:
+                logger.exception("settling %d messages together failed; settling them one by one", len(items))
+                self.apart(items)
+                return True
+            self._outage.over()
+            self.answered(items, answers)
+            return True
+
+    def apart(self, items: Sequence[Finished]) -> None:
+        """Settle one by one, after an error that is not an outage; what cannot be settled as it is fails."""
+        for item in items:
+            for settlement in (item.settlement, _unsettled(item.settlement)):
+                try:
+                    self.answered([item._replace(settlement=settlement)], self._broker.settle([settlement]))
+                    break
+                except (BrokerUnavailable, BrokerFull):
+                    self.put_back([item])
+                    break
+                except Exception:
+                    logger.exception("settlement of %s failed", settlement.receipt.id)
+            else:
+                self._board.free(item.place)  # it stays leased; the next look at what is held gives it back
+
+    def flush_until(self, deadline: float) -> bool:
+        """Settle everything, through outages, until `deadline` (monotonic)."""
+        while self._pending:
+            if not self.flush():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                time.sleep(min(left, 0.1))
+        return True
+
+    @property
+    def may_try(self) -> bool:
+        return time.monotonic() >= self._retry_at
+
+
+class Flusher(threading.Thread):
+    """Settles what is finished when nobody took it for two ticks: a task runs long, or all slots are idle.
+
+    It sleeps without a time-out while there is nothing in hand, so an idle worker pays nothing.
+    """
+
+    def __init__(self, settler: Settler, board: Board) -> None:
+        super().__init__(name="reliq-flusher", daemon=True)
+        self._settler = settler
+        self._board = board
+        self._wake = threading.Event()
+        self.asleep = True
+        self.every_tick: list[Any] = []  # called at each tick; errors are logged
+
+    def nudge(self) -> None:
+        """There is work in hand; called only when `asleep`."""
+        self._wake.set()
+
+    def run(self) -> None:
+        seen, still = -1, 0
+        while True:
+            if self._idle():
+                self.asleep = True
+                if self._idle():  # nothing came between the two
+                    self._wake.wait()
+                self._wake.clear()
+                self.asleep = False
+            time.sleep(TICK)
+            for call in self.every_tick:
+                call()
+            settler = self._settler
+            still = still + 1 if settler.taken == seen else 0
+            seen = settler.taken
+            if still >= 1 and len(settler) and settler.may_try:
+                _quickly(settler.flush)
+                seen = settler.taken
+
+    def _idle(self) -> bool:
+        return self._board.room == self._board.capacity
+
+
+def _quickly(flush: Any) -> None:
+    """Flush with a short switch interval: a busy loop in a task would otherwise get 5 ms at each step of the broker."""
+    import sys
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(min(before, 0.0005))
+    try:
+        flush()
+    except Exception:
+        logger.exception("the flusher failed; trying again")
+    finally:
+        sys.setswitchinterval(before)
+
+
+def _unsettled(settlement: Settlement) -> Settlement:
+    reason = "the verdict could not be stored"
+    error = ErrorInfo(
+        "reliq.errors.BrokerError", f"{reason}: {settlement.kind}, {settlement.reason or 'no reason'}"
+    )
+    return Settlement(settlement.receipt, "failed", error=msgspec.msgpack.encode(error), reason=reason)

@@ -1,0 +1,220 @@
+"""The slots: threads that take deliveries, run them and hand in what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+
+from reliq.errors import BrokerError
+from reliq.ports.values import Delivery, ErrorInfo, Receipt, Settlement
+from reliq.worker.board import Board
+from reliq.worker.fetcher import Fetcher
+from reliq.worker.limits import Interrupts
+from reliq.worker.settler import Finished, Flusher, Settler
+
+logger = logging.getLogger("reliq.worker")
+
+LATE = 0.04  # settle between two tasks when the batch has taken so long
+
+
+class Slots:
+    """`threads` slots share one queue of claimed deliveries; whoever finds it empty claims.
+
+    With one slot everything happens in the thread that calls `run`: no hand-over, no second thread that would have
+    to fight for the GIL at each step of a broker in the same process.
+    """
+
+    def __init__(
+        self,
+        *,
+        broker: Any,
+        runner: Any,
+        board: Board,
+        fetcher: Fetcher,
+        settler: Settler,
+        flusher: Flusher,
+        interrupts: Interrupts,
+        dispatch: Callable[[Any, int], None],
+        free_async: Callable[[], int],
+        threads: int,
+        may_go_on: Callable[[int], bool],
+    ) -> None:
+        self._broker = broker
+        self._runner = runner
+        self._board = board
+        self._fetcher = fetcher
+        self._settler = settler
+        self._flusher = flusher
+        self._interrupts = interrupts
+        self._dispatch = dispatch
+        self._free_async = free_async
+        self._threads = threads
+        self._may_go_on = may_go_on
+        self._ready: deque[tuple[Delivery, int]] = deque()
+        self._fetching = threading.Lock()
+        self._stopped = False
+        self._alone = False
+        self._failure: BaseException | None = None
+
+    @property
+    def stopping(self) -> bool:
+        return self._stopped
+
+    def stop(self) -> None:
+        """Claim nothing more; what runs goes on, what has not started is given back.  Safe in a signal handler."""
+        self._stopped = True
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, but not beyond `stop`."""
+        end = time.monotonic() + seconds
+        while not self._stopped and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 0.05))
+
+    def run(self) -> None:
+        """Work until stopped; then give back what has not started."""
+        if self._threads == 1:
+            self._work()
+        else:
+            slots = [
+                threading.Thread(target=self._guarded, name=f"reliq-slot-{n}") for n in range(self._threads)
+            ]
+            for slot in slots:
+                slot.start()
+            for slot in slots:
+                while slot.is_alive():  # in steps, so that signal handlers get their turn
+                    slot.join(0.05)
+            if self._failure is not None:
+                raise self._failure
+
+    def _guarded(self) -> None:
+        try:
+            self._work()
+        except BaseException as error:
+            self._failure = error
+            self._stopped = True
+
+    def _work(self) -> None:
+        ready, board, run, now = self._ready, self._board, self._run, time.monotonic
+        began = late = now()
+        count = 0
+        while True:
+            try:
+                delivery, index = ready.popleft()
+            except IndexError:
+                if count:
+                    self._fetcher.measured(now() - began, count)
+                if not self._refill():
+                    return
+                began = late = now()
+                count = 0
+                continue
+            if self._stopped:
+                self._return([(delivery, index), *self._rest()])
+                continue
+            at = now()
+            if at - late > LATE:
+                late = at
+                if len(self._settler):
+                    self._settler.flush()
+            if board.start(index, at):
+                run(delivery, index)
+                count += 1
+            else:
+                board.free(index)  # the parent took it back
+
+    def _run(self, delivery: Delivery, index: int) -> None:
+        """Run one started delivery, or hand it to the loop."""
+        job = self._runner.open(delivery)
+        if type(job) is Settlement:
+            self._board.finish(index)
+            self._settler.add(Finished(job, None, index))
+            return
+        if job.hard is not None:
+            self._board.limit(index, job.hard)
+        if job.is_async:
+            self._dispatch(job, index)
+            return
+        try:
+            settlement = self._interrupts.run(job)
+        except (
+            BaseException
+        ) as error:  # an interrupt that came outside the task's own code, or a fault of ours
+            settlement = escaped(delivery.receipt, error)
+        self._board.finish(index)
+        self._settler.add(Finished(settlement, job, index))
+
+    def _refill(self) -> bool:
+        """Claim; False when this slot is to end."""
+        with self._fetching:
+            if self._ready:
+                return True
+            if self.stopping or not self._fetcher.live or not self._may_go_on(self._fetcher.fetched):
+                self._stopped = True
+                return False
+            at_most = self._room()
+            if at_most <= 0:
+                self._board.full = True
+                self.pause(0.01)
+                return True
+            got = self._claim(at_most)
+            if got is None:
+                self.pause(0.01)
+            elif got and self.stopping:
+                self._return(got)
+            elif got:
+                self._board.full = False
+                self._alone = got[0][0].alone
+                self._ready.extend(got)
+                if self._flusher.asleep:
+                    self._flusher.nudge()
+            return True
+
+    def _claim(self, at_most: int) -> list[tuple[Delivery, int]] | None:
+        in_hand = self._board.capacity - self._board.room - len(self._settler)
+        got = self._fetcher.claim(at_most=at_most, alone=in_hand <= 0)
+        if not got:
+            self._board.full = got is None
+        return got
+
+    def _room(self) -> int:
+        """How many more deliveries may be in hand; while a charged message runs, none."""
+        if self._alone:
+            busy = self._board.capacity - self._board.room - len(self._settler) > 0
+            if busy:
+                return 0
+            self._alone = False
+        return min(self._free_async(), self._board.room)
+
+    def _rest(self) -> Iterator[tuple[Delivery, int]]:
+        """All that waits, taken out of the queue."""
+        with contextlib.suppress(IndexError):
+            while True:
+                yield self._ready.popleft()
+
+    def _return(self, got: list[tuple[Delivery, int]]) -> None:
+        """Claimed while the worker was told to stop: they go back."""
+        receipts: list[Receipt] = []
+        for delivery, index in got:
+            receipts.append(delivery.receipt)
+            self._board.free(index)
+        try:
+            self._broker.give_back(receipts)
+        except BrokerError as error:
+            logger.info("could not give back %d deliveries, the burial will: %s", len(receipts), error)
+
+
+def escaped(receipt: Receipt, error: BaseException) -> Settlement:
+    """The verdict on a run whose end the runner could not tell."""
+    name = type(error).__name__
+    logger.error(
+        "task of %s left the runner with %s", receipt.id, name, exc_info=error, extra={"id": receipt.id}
+    )
+    info = ErrorInfo(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
+    return Settlement(receipt, "failed", error=msgspec.msgpack.encode(info), reason=f"{name}: {error}"[:500])

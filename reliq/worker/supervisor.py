@@ -1,0 +1,367 @@
+"""The parent: starts children, watches them, and takes back what they cannot run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from reliq.ports.values import Receipt
+from reliq.worker import health, watch
+from reliq.worker.board import FINISHED, Running, has_long_ids, receipts
+from reliq.worker.keeper import Keeper
+from reliq.worker.options import WorkerOptions
+from reliq.worker.outage import FIRST, MOST
+from reliq.worker.process import ChildProcess
+from reliq.worker.reaper import Errands, Reaper, tell
+from reliq.worker.services import Services
+
+logger = logging.getLogger("reliq.worker")
+
+TICK = 0.05
+RESERVE = 3.0  # seconds after the grace within which the worker is gone
+FAILED_STARTS = 5  # children in a row that died before their first claim
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+
+
+class Supervisor:
+    """Runs a worker until it is told to stop; `run` returns the exit code.
+
+    SIGTERM, SIGINT   warm shutdown; a second one: at once.  SIGHUP: children are replaced one after the other.
+    """
+
+    def __init__(self, app: Any, options: WorkerOptions) -> None:
+        self._app = app
+        self._options = options
+        self._children: list[ChildProcess] = []
+        self._heard: deque[int] = deque()
+        self._news: deque[tuple[Any, ...]] = deque()  # from the keeper's thread
+        self._stopping_since: float | None = None
+        self._cold = False
+        self._to_replace: deque[ChildProcess] = deque()
+        self._failures = 0
+        self._start_at = 0.0
+        self._code = 0
+        self._since = time.time()
+        self._health_at = 0.0
+        self._health_path = Path(options.health or health.default_path(app.name, os.getpid()))
+
+    def run(self) -> int:
+        """Blocks, in the main thread."""
+        broker = self._app.broker
+        options = self._options
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+        self._keeper = Keeper(
+            broker,
+            lease=options.lease,
+            every=options.renewal,
+            registered=lambda owner: self._tell_me("registered", owner),
+            dead=lambda owner: self._tell_me("dead", owner),
+            stop=lambda owner, ids: self._tell_me("cancel", owner, ids),
+        )
+        self._errands = Errands()
+        self._reaper = Reaper(broker, self._keeper, every=options.sweep, renewal=options.renewal)
+        self._services = Services(self._app)
+        before = {signum: signal.signal(signum, self._on_signal) for signum in _SIGNALS}
+        wakeup = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
+        try:
+            for part in (self._keeper, self._errands, self._reaper, self._services):
+                part.start()
+            self._loop()
+        finally:
+            self._end()
+            signal.set_wakeup_fd(wakeup)
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+            os.close(self._wake_read)
+            os.close(self._wake_write)
+        return self._code
+
+    # --- the loop ---
+
+    def _loop(self) -> None:
+        while not self._is_over():
+            self._fill_up()
+            self._sleep()
+            while self._heard:
+                self._on(self._heard.popleft())
+            while self._news:
+                self._hear(*self._news.popleft())
+            for child in list(self._children):
+                code = child.ended()
+                if code is None:
+                    self._look_after(child)
+                else:
+                    self._lose(child, code)
+            self._replace_next()
+            self._write_health()
+
+    def _is_over(self) -> bool:
+        if self._stopping_since is None:
+            return False
+        if self._children:
+            return False
+        allowed = 2.0 if self._cold else self._options.grace + RESERVE - 0.5
+        return self._errands.idle or time.monotonic() - self._stopping_since > allowed
+
+    def _sleep(self) -> None:
+        busy = any(child.board.busy for child in self._children)
+        select.select(
+            [self._wake_read], [], [], TICK if busy or self._stopping_since is not None else 4 * TICK
+        )
+        try:
+            while os.read(self._wake_read, 512):
+                pass
+        except BlockingIOError:
+            pass
+
+    def _tell_me(self, *news: Any) -> None:
+        self._news.append(news)
+        try:
+            os.write(self._wake_write, b"\0")
+        except (BlockingIOError, OSError):
+            pass
+
+    def _on_signal(self, signum: int, frame: FrameType | None) -> None:
+        self._heard.append(signum)
+
+    def _on(self, signum: int) -> None:
+        if signum in (signal.SIGTERM, signal.SIGINT):
+            self._stop()
+        elif signum == signal.SIGHUP and self._stopping_since is None:
+            logger.info("replacing %d children", len(self._children), extra={"event": "restart"})
+            self._to_replace.extend(c for c in self._children if c not in self._to_replace)
+
+    def _stop(self) -> None:
+        if self._stopping_since is None:
+            self._stopping_since = time.monotonic()
+            logger.info("stopping: running tasks have %g s", self._options.grace, extra={"event": "stopping"})
+            for child in self._children:
+                child.stop()
+                self._take_back(child, stopping=True)
+        elif not self._cold:
+            self._cold = True
+            self._stopping_since = time.monotonic()
+            logger.warning("stopping at once", extra={"event": "cold_shutdown"})
+            for child in self._children:
+                child.kill(blameless="cold shutdown")
+
+    def _hear(self, what: str, owner: str, *more: Any) -> None:
+        child = next((c for c in self._children if c.owner == owner), None)
+        if child is None:
+            return
+        if what == "registered":
+            child.registered = True
+            child.tell(f"owner {owner}")
+        elif what == "dead":
+            logger.warning(
+                "owner %s is dead for the broker (was this machine suspended?); its child is replaced",
+                owner,
+                extra={"worker": owner, "event": "owner_dead"},
+            )
+            child.kill(blameless="its owner was dead")
+        elif what == "cancel":
+            self._cancel(child, more[0])
+
+    # --- children ---
+
+    def _fill_up(self) -> None:
+        """Start what is missing; after a failed start not before its time."""
+        if self._stopping_since is not None or time.monotonic() < self._start_at:
+            return
+        while len(self._children) < self._options.children:
+            child = ChildProcess(self._options)
+            self._children.append(child)
+            logger.info(
+                "child %d started", child.pid, extra={"worker": child.owner, "event": "child_started"}
+            )
+            about = {"host": socket.gethostname(), "parent": str(os.getpid()), "app": self._app.name}
+            self._keeper.add(child.owner, about)
+
+    def _look_after(self, child: ChildProcess) -> None:
+        now = time.monotonic()
+        states = child.board.states()
+        running = child.board.running(states)
+        if child.stopping_since is not None and now - child.stopping_since > self._options.grace:
+            logger.warning(
+                "child %d is killed: its tasks were given %g s (%s)",
+                child.pid,
+                self._options.grace,
+                ", ".join(entry.id for entry in running[:5]) or "nothing runs",
+                extra={"worker": child.owner, "event": "grace_over"},
+            )
+            child.kill(blameless="grace over")
+            return
+        guilty = watch.over_limit(running, child.owner, now) + watch.over_patience(running, child, now)
+        if guilty:
+            for settlement in guilty:
+                logger.error(
+                    "task of %s: %s; child %d is killed",
+                    settlement.receipt.id,
+                    settlement.reason,
+                    child.pid,
+                    extra={"id": settlement.receipt.id, "worker": child.owner, "reason": settlement.reason},
+                )
+            child.kill(guilty=guilty)
+        elif watch.is_stuck(child, states, running, now) or child.stopping_since is not None:
+            self._take_back(child, stopping=child.stopping_since is not None)
+        elif watch.is_idle_too_long(child, states, now, self._options.watchdog, self._keeper.silence()):
+            self._restart_stuck(child)
+
+    def _take_back(self, child: ChildProcess, *, stopping: bool, only: str | None = None) -> None:
+        taken = child.board.take(watch.wanted(stopping or only is not None), only=only)
+        if taken:
+            logger.info(
+                "gave back %d unstarted deliveries of child %d",
+                len(taken),
+                child.pid,
+                extra={"worker": child.owner, "event": "taken_back"},
+            )
+            self._errands.add(
+                "give-back", lambda: self._app.broker.give_back(self._receipts(taken, child.owner))
+            )
+
+    def _cancel(self, child: ChildProcess, ids: tuple[str, ...]) -> None:
+        for id in ids:
+            if id not in child.asked:
+                child.asked[id] = time.monotonic() + watch.PATIENCE
+                self._take_back(child, stopping=False, only=id)
+                child.tell(f"cancel {id}")
+        for id in set(child.asked) - set(ids):
+            del child.asked[id]
+
+    def _restart_stuck(self, child: ChildProcess) -> None:
+        logger.error(
+            "child %d has not claimed for %g s though the broker answers; its stacks follow, it is replaced",
+            child.pid,
+            self._options.watchdog,
+            extra={"worker": child.owner, "event": "watchdog"},
+        )
+        child.signal(signal.SIGUSR2)
+        time.sleep(0.2)  # for the stacks to be written
+        child.kill(blameless="watchdog")
+
+    def _replace_next(self) -> None:
+        """One after the other, so that most of them work at any time."""
+        while self._to_replace and self._stopping_since is None:
+            child = self._to_replace[0]
+            if child in self._children:
+                child.stop()
+                return
+            self._to_replace.popleft()
+
+    # --- death ---
+
+    def _lose(self, child: ChildProcess, code: int) -> None:
+        """The process is dead and so is its group: bury the owner, and see why it died."""
+        self._children.remove(child)
+        self._keeper.drop(child.owner)
+        started = self._charged(child, code)
+        expected = code == 0 or child.blameless or child.guilty
+        logger.log(
+            logging.INFO if expected else logging.ERROR,
+            "child %d %s%s",
+            child.pid,
+            f"was killed: {child.blameless}" if child.blameless else _how(code),
+            f" while {len(started)} tasks ran: {', '.join(e.id for e in started[:5])}" if started else "",
+            extra={"worker": child.owner, "event": "child_ended"},
+        )
+        owner, guilty = child.owner, tuple(child.guilty)
+        self._errands.add(
+            f"burial of {owner}",
+            lambda: tell(self._app.broker.bury(owner, started=self._receipts(started, owner), guilty=guilty)),
+        )
+        if self._stopping_since is None and not child.blameless:
+            self._count_failures(child, code)
+        child.close()
+
+    def _charged(self, child: ChildProcess, code: int) -> list[Running]:
+        """What a death is charged to: what ran; if nothing did, what had run and was not settled.
+
+        A task can leave a thread behind that ends the process when the task itself has returned.
+        """
+        if code == 0 or child.blameless:
+            return []
+        return child.board.running() or child.board.running(state=FINISHED)
+
+    def _count_failures(self, child: ChildProcess, code: int) -> None:
+        claims, _, _ = child.board.counts
+        if claims or code == 0:
+            self._failures = 0
+            return
+        self._failures += 1
+        words = child.early_words().strip()
+        if words and not child.board.ready:
+            sys.stderr.write(words + "\n")
+            sys.stderr.flush()
+        if self._failures >= FAILED_STARTS:
+            logger.error(
+                "%d children in a row %s before their first claim; giving up. The last words of child %d:\n%s",
+                self._failures,
+                _how(code),
+                child.pid,
+                words or "(none)",
+                extra={"event": "crash_loop"},
+            )
+            self._code = code if code in (3, 4) else 1
+            self._stop()
+            return
+        self._start_at = time.monotonic() + min(MOST, FIRST * 2.0**self._failures)
+
+    def _receipts(self, entries: list[Running], owner: str) -> list[Receipt]:
+        held = self._app.broker.held(owner) if has_long_ids(entries) else ()
+        return receipts(entries, owner, held)
+
+    # --- health and the end ---
+
+    def _write_health(self, *, force: bool = False) -> None:
+        now = time.monotonic()
+        if not force and now - self._health_at < health.EVERY:
+            return
+        self._health_at = now
+        silence = self._keeper.silence()
+        try:
+            health.write(
+                self._health_path,
+                health.Health(
+                    app=self._app.name,
+                    pid=os.getpid(),
+                    at=time.time(),
+                    since=self._since,
+                    broker_silence=None if silence == float("inf") else silence,
+                    stopping=self._stopping_since is not None,
+                    children=tuple(watch.describe(child, now) for child in self._children),
+                ),
+            )
+        except OSError as error:
+            logger.warning("cannot write the health file %s: %s", self._health_path, error)
+
+    def _end(self) -> None:
+        for child in self._children:  # only after an error of ours
+            child.kill(blameless="the supervisor failed")
+            child.process.wait()
+        self._services.end()
+        self._reaper.end()
+        self._keeper.end()
+        self._errands.end()
+        health.remove([self._health_path])
+        logger.info("stopped", extra={"event": "stopped"})
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

@@ -1,0 +1,103 @@
+"""What the parent makes of a child's board: pure looks, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from reliq.ports.values import ErrorInfo, Receipt, Settlement
+from reliq.worker.board import HELD, PARKED, STARTED, Board, Running, shown
+from reliq.worker.health import ChildHealth
+
+if TYPE_CHECKING:
+    from reliq.worker.process import ChildProcess
+
+
+class Watched(Protocol):
+    """A child, or the process itself with `-P solo`."""
+
+    board: Board
+    owner: str
+    stuck_since: float | None  # since when no delivery was started while some wait
+
+    @property
+    def pid(self) -> int: ...
+
+
+LONG = 0.05  # one task has run so long: its unstarted neighbours go elsewhere
+STALLED = 1.0  # nothing runs, nothing starts, yet deliveries wait
+PATIENCE = 5.0  # between the request to stop and the kill
+
+
+def wanted(everything: bool) -> tuple[int, ...]:
+    """The states that can be taken back; async tasks that wait for room only for a reason of their own."""
+    return (HELD, PARKED) if everything else (HELD,)
+
+
+def over_limit(running: Sequence[Running], owner: str, now: float) -> list[Settlement]:
+    """The verdicts on tasks beyond their hard limit."""
+    late = [entry for entry in running if entry.hard and now - entry.started > entry.hard]
+    return [_too_long(Receipt(entry.id, owner, entry.fence), entry.hard) for entry in late]
+
+
+def over_patience(running: Sequence[Running], child: ChildProcess, now: float) -> list[Settlement]:
+    """The verdicts on tasks that did not heed the request to stop."""
+    if not child.asked:
+        return []
+    impatient = {shown(id): id for id, until in child.asked.items() if now >= until}
+    return [
+        Settlement(Receipt(impatient[entry.id], child.owner, entry.fence), "dropped", reason="cancelled")
+        for entry in running
+        if entry.id in impatient
+    ]
+
+
+def is_stuck(child: Watched, states: bytes, running: Sequence[Running], now: float) -> bool:
+    """Whether deliveries wait in this child's hands while it starts none of them."""
+    if bytes((HELD,)) not in states:
+        child.stuck_since = None
+        return False
+    ran = [entry.started for entry in running if not entry.is_async]
+    if ran:
+        child.stuck_since = None
+        return now - max(ran) > LONG
+    if child.stuck_since is None:
+        child.stuck_since = now
+    return now - child.stuck_since > STALLED
+
+
+def is_idle_too_long(
+    child: ChildProcess, states: bytes, now: float, allowed: float, broker_silence: float
+) -> bool:
+    """Whether a child that could claim has not: the broker answers the parent, and it has nothing to do."""
+    board = child.board
+    if not child.registered or board.full or board.paused or bytes((STARTED,)) in states:
+        return False
+    since = max(board.last_claim, child.began)
+    return now - since > allowed and broker_silence < allowed / 2
+
+
+def describe(child: Watched, now: float) -> ChildHealth:
+    board = child.board
+    claims, claimed, settled = board.counts
+    last = board.last_claim
+    return ChildHealth(
+        pid=child.pid,
+        owner=child.owner,
+        last_claim=now - last if last else None,
+        running=len(board.running()),
+        full=board.full,
+        paused=board.paused,
+        starting=not board.ready,
+        claims=claims,
+        claimed=claimed,
+        settled=settled,
+    )
+
+
+def _too_long(receipt: Receipt, limit: float) -> Settlement:
+    error = ErrorInfo("reliq.errors.TimeLimitExceeded", f"ran longer than its hard limit of {limit:g} s")
+    reason = f"time limit {limit:g} s"
+    return Settlement(receipt, "failed", reason=reason, error=msgspec.msgpack.encode(error))

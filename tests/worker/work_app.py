@@ -1,0 +1,139 @@
+"""The app whose workers the tests start; tasks write lines `name event pid argument` into a journal."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+from remote import RemoteEngine
+
+from reliq.app import Reliq
+
+app = Reliq("worktest", broker="memory://")
+app.use_engine(RemoteEngine(os.environ["RELIQ_TEST_SOCKET"]), app.clock)
+JOURNAL = os.environ["RELIQ_TEST_JOURNAL"]
+
+if os.environ.get("RELIQ_TEST_BREAK") == "import" and "reliq.worker.child" in sys.orig_argv:
+    raise RuntimeError("this import is broken on purpose")
+
+
+def note(event: str, what: object) -> None:
+    fd = os.open(JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.write(fd, f"{event} {os.getpid()} {what}\n".encode())
+    os.close(fd)
+
+
+@app.task
+def quick(n: int) -> int:
+    note("quick", n)
+    return n
+
+
+@app.task
+def noop() -> None:
+    pass
+
+
+@app.task
+def nap(seconds: float, name: str) -> str:
+    note("begin", name)
+    time.sleep(seconds)
+    note("end", name)
+    return name
+
+
+@app.task(soft_time_limit=0.3, time_limit=20)
+def soft_sleep() -> None:
+    note("begin", "sleep")
+    time.sleep(30)
+
+
+@app.task(soft_time_limit=0.3, time_limit=20)
+def soft_socket() -> None:
+    ours, _theirs = socket.socketpair()
+    ours.recv(1)
+
+
+@app.task(soft_time_limit=0.3, time_limit=20)
+def soft_loop() -> None:
+    while True:
+        pass
+
+
+@app.task(soft_time_limit=0.3, time_limit=20)
+async def soft_async() -> None:
+    await asyncio.sleep(30)
+
+
+@app.task(time_limit=0.5)
+def hard(name: str) -> None:
+    note("begin", name)
+    while True:
+        try:
+            time.sleep(30)
+        except BaseException:
+            pass
+
+
+@app.task
+def hog(seconds: float) -> None:
+    """Holds the GIL all the time: PyDLL does not release it around the call."""
+    note("begin", "hog")
+    ctypes.PyDLL(None).usleep(int(seconds * 1e6))
+    note("end", "hog")
+
+
+@app.task
+async def anap(seconds: float) -> None:
+    await asyncio.sleep(seconds)
+
+
+@app.task
+async def anap_named(seconds: float, name: str) -> None:
+    note("begin", name)
+    await asyncio.sleep(seconds)
+    note("end", name)
+
+
+@app.task
+def grandchild(seconds: float) -> None:
+    """Starts a process in a session of its own, which keeps all our descriptors, then dies."""
+    note("begin", "grandchild")
+    child = subprocess.Popen(
+        [sys.executable, "-c", f"import time; time.sleep({seconds})"], start_new_session=True, close_fds=False
+    )
+    note("left", child.pid)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+def poison(how: str, name: str) -> None:
+    note("poison", name)
+    if how == "exit":
+        os._exit(3)
+    if how == "segv":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@app.task
+def threads_seen() -> str:
+    return threading.current_thread().name
+
+
+@app.task
+def stubborn(name: str) -> None:
+    note("begin", name)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            time.sleep(60)
+        except BaseException:
+            note("refused", name)
