@@ -32,7 +32,8 @@ class Weather:
     latency, jitter  seconds before each piece goes on, the latter drawn from 0..jitter by the proxy's seed
     bandwidth        bytes per second of each direction; 0 for no limit
     piece            bytes that are passed on at once; 0 for what was read
-    cut_up, cut_down the connection is reset after so many bytes of that direction
+    cut_up, cut_down the connection is cut after so many bytes of that direction: the receiver gets just these and
+                     an end, the sender a reset
     hold_reply       the first reply is read from the server, held for so many seconds, and the connection cut
     black_hole       nothing is passed on while it lasts; the sockets stay open (and, as with TCP, bytes arrive later)
     refuse           nobody listens
@@ -142,6 +143,7 @@ class _Pair:
         self._client = client
         self._server: socket.socket | None = None
         self._dice = dice
+        self._is_cut = False
         self._passed: dict[Direction, int] = {"up": 0, "down": 0}
         self.weather_changed = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
@@ -165,10 +167,11 @@ class _Pair:
             self._client.close()
             self._server.close()
 
-    def cut(self) -> None:
-        """End both connections with a RST, now."""
+    def cut(self, *, spare: socket.socket | None = None) -> None:
+        """End both connections with a RST, now; `spare` gets an orderly end, for a RST may overtake bytes."""
+        self._is_cut = True
         for end in (self._client, self._server):
-            if end is not None:
+            if end is not None and end is not spare:
                 _reset_on_close(end)
         if self.task is not None:
             self.task.cancel()
@@ -183,12 +186,14 @@ class _Pair:
                 return self.cut()
             for piece in _pieces(data, weather.piece):
                 await self._delay(len(piece))
+                if self._is_cut:
+                    return
                 limit = weather.cut_up if direction == "up" else weather.cut_down
                 room = None if limit is None else limit - self._passed[direction]
                 await loop.sock_sendall(sink, piece if room is None else piece[: max(0, room)])
                 self._passed[direction] += len(piece)
                 if room is not None and room <= len(piece):
-                    return self.cut()
+                    return self.cut(spare=sink)
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
