@@ -21,7 +21,9 @@ def command(target: Target, ids: tuple[str, ...], reason: str) -> None:
     engine = target.engine
     answers = {id: engine.cancel(id, reason=reason) for id in ids}
     if target.json:
-        document([{"id": id, "status": answer.status, "state": answer.state} for id, answer in answers.items()])
+        document(
+            [{"id": id, "status": answer.status, "state": answer.state} for id, answer in answers.items()]
+        )
     for id, answer in answers.items() if not target.json else ():
         if answer.status == "cancelled":
             click.echo(f"{id} is dropped: {reason}")

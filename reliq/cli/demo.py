@@ -16,7 +16,7 @@ def _load() -> click.Command:
         if not (error.name or "").startswith("reliq.demo"):
             raise
         raise ReliqError(
-            "The demo is not part of this installation (no module 'reliq.demo'): pip install --force-reinstall reliq-queue"
+            "The demo is not in this installation (no module 'reliq.demo'): pip install --force-reinstall reliq-queue"
         ) from error
     return found  # type: ignore[no-any-return]
 

@@ -57,7 +57,9 @@ def report(error: Exception, target: Target) -> None:
     click.echo(first, err=True)
     for line in evidence:
         click.echo(f"  {line}", err=True)
-    following = _next_step(error, target) if known else "the same again with --traceback shows where it happened"
+    following = (
+        _next_step(error, target) if known else "the same again with --traceback shows where it happened"
+    )
     if following:
         click.echo(f"next:  {following}", err=True)
 

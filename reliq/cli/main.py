@@ -61,7 +61,10 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [*COMMANDS.items(), *((name, f"From {point.value}.") for name, point in sorted(_installed().items()))]
+        rows = [
+            *COMMANDS.items(),
+            *((name, f"From {point.value}.") for name, point in sorted(_installed().items())),
+        ]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 

@@ -44,6 +44,7 @@ def show_depths(depths: list[Depth], title: str = "") -> None:
 
     now = time.time_ns() // 1_000_000
     rows = [
-        (d.queue, d.ready, d.due, d.leased, span(max(0, now - d.oldest)) if d.oldest else None) for d in depths
+        (d.queue, d.ready, d.due, d.leased, span(max(0, now - d.oldest)) if d.oldest else None)
+        for d in depths
     ]
     table(("queue", "ready", "due", "running", "oldest waits"), rows, title=title)
