@@ -21,7 +21,7 @@ from reliq.policy.redaction import redact
 __all__ = ["EXTRA", "JsonFormatter", "TextFormatter", "get_task_logger", "setup"]
 
 #: The fields a record may carry; anything else in `extra` is not written.
-EXTRA = ("task", "id", "attempt", "queue", "worker", "verdict", "reason", "duration")
+EXTRA = ("event", "task", "id", "attempt", "queue", "worker", "verdict", "reason", "duration")
 
 _MAX_VALUE = 500
 _MAX_MESSAGE = 4_000

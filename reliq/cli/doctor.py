@@ -17,7 +17,7 @@ import click
 from reliq.cli.failure import ERROR, Silent
 from reliq.cli.show import document, table
 from reliq.cli.target import Target, common_options, json_option, pass_target
-from reliq.errors import ReliqError
+from reliq.errors import AppNotFound, BrokerError, ReliqError
 
 DISTRIBUTION, OTHERS = "reliq-queue", "reliq"
 _MIN_FREE = 200 * 1024 * 1024
@@ -67,9 +67,17 @@ def examine(target: Target) -> Iterator[Finding]:
     for check in checks:
         try:
             yield from check()
-        except ReliqError as error:
-            first = str(error).splitlines()[0]
-            yield Finding("bad", "app" if "-A" in first else "broker", first)
+        except Exception as error:  # a doctor who faints helps nobody
+            known = isinstance(error, ReliqError)
+            text = str(error) if known else f"{type(error).__name__}: {error}"
+            what = (
+                "broker"
+                if isinstance(error, BrokerError)
+                else "app"
+                if isinstance(error, AppNotFound)
+                else "check"
+            )
+            yield Finding("bad", what, text.partition("\n")[0])
 
 
 def _python() -> Iterator[Finding]:

@@ -50,6 +50,11 @@ def command(name: str) -> None:
     except OSError as error:
         raise click.ClickException(f"{path} cannot be written: {error.strerror}") from error
     click.echo(f"Wrote {path}.  Next:")
-    click.echo(f"  reliq worker -A {name}                            runs tasks, until Ctrl-C")
-    click.echo(f"  reliq call -A {name} {name}.greet world --wait    in another terminal")
-    click.echo(f"  reliq status -A {name}                            workers, queues, counts")
+    following = [
+        (f"reliq worker -A {name}", "runs tasks, until Ctrl-C"),
+        (f"reliq call -A {name} greet world --wait", "in another terminal"),
+        (f"reliq status -A {name}", "workers, queues, counts"),
+    ]
+    width = max(len(line) for line, _ in following)
+    for line, what in following:
+        click.echo(f"  {line:<{width}}   {what}")

@@ -90,6 +90,8 @@ def command(
         max_tasks_per_child=conf.max_tasks_per_child,
         max_memory_per_child=conf.max_memory_per_child,
         health=health_file,
+        log_level=conf.log_level,
+        log_format=conf.log_format,
     )
     log.setup(conf.log_level, conf.log_format)
     chains = [
