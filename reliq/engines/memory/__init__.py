@@ -31,6 +31,10 @@ def connect(url: str, *, app: str = "reliq", clock: Clock | None = None) -> Memo
     memory = _shared.get(name)
     if memory is None:
         memory = _shared[name] = Memory(clock or SystemClock())
-    elif clock is not None and memory.clock is not clock:
+    elif clock is not None and not _same(memory.clock, clock):
         raise ConfigError(f"memory://{name} is in use with another clock")
     return MemoryEngine(memory, f"memory://{name}")
+
+
+def _same(one: Clock, other: Clock) -> bool:
+    return one is other or (isinstance(one, SystemClock) and isinstance(other, SystemClock))
