@@ -49,7 +49,7 @@ class Bench:
             board,
             self._settler,
             queues=options.queues,
-            most=self._most(options),
+            most=options.prefetch,
             slots=options.threads,
             wait=lambda seconds: self._slots.pause(seconds),
         )
@@ -64,7 +64,7 @@ class Bench:
             dispatch=self._loop.dispatch,
             free_async=self._loop.free,
             threads=options.threads,
-            may_go_on=self._may_go_on,
+            allowance=self._allowance,
         )
         self._memory_seen = 0.0
 
@@ -99,13 +99,9 @@ class Bench:
                     logger.info("could not give back %d deliveries, the burial will: %s", len(waiting), error)
             time.sleep(0.01)
 
-    def _may_go_on(self, fetched: int) -> bool:
+    def _allowance(self, fetched: int) -> int:
+        """How many more deliveries may be claimed; 0: this process has served its time."""
         options = self.options
-        if options.max_tasks_per_child is not None and fetched >= options.max_tasks_per_child:
-            logger.info(
-                "%s has run %d tasks and is replaced", self.owner, fetched, extra={"worker": self.owner}
-            )
-            return False
         if options.max_memory_per_child is not None and time.monotonic() - self._memory_seen > 0.5:
             self._memory_seen = time.monotonic()
             used = posix.resident() // 1024
@@ -113,12 +109,15 @@ class Bench:
                 logger.warning(
                     "%s uses %d KiB and is replaced", self.owner, used, extra={"worker": self.owner}
                 )
-                return False
-        return True
-
-    @staticmethod
-    def _most(options: WorkerOptions) -> int:
-        return min(options.prefetch, options.max_tasks_per_child or options.prefetch)
+                return 0
+        if options.max_tasks_per_child is None:
+            return options.prefetch
+        left = options.max_tasks_per_child - fetched
+        if left <= 0:
+            logger.info(
+                "%s has run %d tasks and is replaced", self.owner, fetched, extra={"worker": self.owner}
+            )
+        return left
 
     def _startup(self) -> None:
         for middleware in self.app.middleware:

@@ -53,7 +53,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise OptionError("a worker needs at least one queue")
         if self.renew_every is not None and not 0 < self.renew_every <= self.lease / 2:
             raise OptionError(
-                f"worker option renew_every={self.renew_every!r} must lie between 0 and half the lease ({self.lease / 2} s)"
+                f"worker option renew_every={self.renew_every!r} must be above 0 and at most half the lease, "
+                f"which is {self.lease:g} s"
             )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import signal
@@ -50,10 +51,8 @@ class ChildProcess:
 
     def tell(self, line: str) -> None:
         """A line through the pipe; a dead child does not hear it."""
-        try:
+        with contextlib.suppress(BrokenPipeError, BlockingIOError):
             os.write(self._control, line.encode() + b"\n")
-        except (BrokenPipeError, BlockingIOError):
-            pass
 
     def stop(self) -> None:
         """Warm: it finishes what it has started."""
@@ -63,10 +62,8 @@ class ChildProcess:
             self.signal(signal.SIGTERM)
 
     def signal(self, signum: int) -> None:
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signum)  # a zombie at worst: nobody else has waited for it
-        except ProcessLookupError:
-            pass
 
     def kill(self, *, guilty: Sequence[Settlement] = (), blameless: str = "") -> None:
         """SIGKILL it and its group; what follows is the burial."""

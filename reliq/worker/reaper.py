@@ -53,6 +53,8 @@ class Reaper(threading.Thread):
         more = True
         while more and not self._ended.is_set() and self._keeper.unbroken() > 0:
             ended = self._broker.reap(grace=self._renewal)
+            for owner in ended.owners:
+                logger.warning("owner %s is dead: what it held is taken back", owner, extra={"worker": owner})
             tell(ended)
             more = ended.more
 
@@ -99,9 +101,7 @@ class Errands(threading.Thread):
 
 
 def tell(ended: Ended) -> None:
-    """One line for each owner that is gone and each message that the broker ended."""
-    for owner in ended.owners:
-        logger.warning("owner %s is gone, what it held is taken back", owner, extra={"worker": owner})
+    """One line for each message that the broker moved or ended."""
     for moved in ended.moved:
         logger.info(
             "message %s is %s: %s",

@@ -44,7 +44,7 @@ class Slots:
         dispatch: Callable[[Any, int], None],
         free_async: Callable[[], int],
         threads: int,
-        may_go_on: Callable[[int], bool],
+        allowance: Callable[[int], int],
     ) -> None:
         self._broker = broker
         self._runner = runner
@@ -56,16 +56,12 @@ class Slots:
         self._dispatch = dispatch
         self._free_async = free_async
         self._threads = threads
-        self._may_go_on = may_go_on
+        self._allowance = allowance
         self._ready: deque[tuple[Delivery, int]] = deque()
         self._fetching = threading.Lock()
         self._stopped = False
         self._alone = False
         self._failure: BaseException | None = None
-
-    @property
-    def stopping(self) -> bool:
-        return self._stopped
 
     def stop(self) -> None:
         """Claim nothing more; what runs goes on, what has not started is given back.  Safe in a signal handler."""
@@ -155,10 +151,11 @@ class Slots:
         with self._fetching:
             if self._ready:
                 return True
-            if self.stopping or not self._fetcher.live or not self._may_go_on(self._fetcher.fetched):
+            allowance = self._allowance(self._fetcher.fetched)
+            if self._stopped or allowance <= 0 or not self._fetcher.live:
                 self._stopped = True
                 return False
-            at_most = self._room()
+            at_most = min(allowance, self._room())
             if at_most <= 0:
                 self._board.full = True
                 self.pause(0.01)
@@ -166,7 +163,7 @@ class Slots:
             got = self._claim(at_most)
             if got is None:
                 self.pause(0.01)
-            elif got and self.stopping:
+            elif got and self._stopped:
                 self._return(got)
             elif got:
                 self._board.full = False

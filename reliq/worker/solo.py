@@ -52,8 +52,8 @@ class Solo:
             self._app.broker,
             lease=options.lease,
             every=options.renewal,
-            registered=lambda owner: self._of(owner).registered.set(),
-            dead=lambda owner: self._of(owner).bench.stop(),
+            registered=self._registered,
+            dead=self._dead,
             stop=self._cancel,
         )
         self._life = _Life(self._app, options)
@@ -106,16 +106,21 @@ class Solo:
         else:
             self._cold.set()
 
+    def _registered(self, owner: str) -> None:
+        if self._life is not None and self._life.owner == owner:
+            self._life.registered.set()
+
+    def _dead(self, owner: str) -> None:
+        if self._life is not None and self._life.owner == owner:
+            logger.warning("owner %s is dead for the broker; what runs will be refused", owner)
+            self._life.bench.stop()
+
     def _cancel(self, owner: str, ids: tuple[str, ...]) -> None:
-        life = self._of(owner)
-        for id in ids:
-            if id not in life.asked:
+        life = self._life
+        if life is not None and life.owner == owner:
+            for id in set(ids) - life.asked:
                 life.asked.add(id)
                 life.bench.cancel(id)
-
-    def _of(self, owner: str) -> _Life:
-        assert self._life is not None and self._life.owner == owner
-        return self._life
 
     # --- the watching thread ---
 

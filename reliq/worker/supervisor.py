@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import select
@@ -127,10 +128,8 @@ class Supervisor:
 
     def _tell_me(self, *news: Any) -> None:
         self._news.append(news)
-        try:
+        with contextlib.suppress(OSError):
             os.write(self._wake_write, b"\0")
-        except (BlockingIOError, OSError):
-            pass
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:
         self._heard.append(signum)

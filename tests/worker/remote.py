@@ -15,26 +15,8 @@ from typing import Any
 from reliq.engines.memory import connect
 from reliq.errors import BrokerUnavailable
 
-_CALLS = frozenset(
-    [
-        "publish",
-        "cancel",
-        "get",
-        "wait",
-        "register",
-        "claim",
-        "held",
-        "settle",
-        "give_back",
-        "renew",
-        "bury",
-        "reap",
-        "owners",
-        "depth",
-        "audit",
-        "list",
-    ]
-)
+_CALLS = {"publish", "cancel", "get", "wait", "register", "claim", "held", "settle", "give_back", "renew"}
+_CALLS |= {"bury", "reap", "owners", "depth", "audit", "list"}
 
 
 class Server:

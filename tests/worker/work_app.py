@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -76,10 +77,8 @@ async def soft_async() -> None:
 def hard(name: str) -> None:
     note("begin", name)
     while True:
-        try:
+        with contextlib.suppress(BaseException):
             time.sleep(30)
-        except BaseException:
-            pass
 
 
 @app.task

@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+
+def test_a_thousand_coroutines_of_a_second_end_within_three_in_one_child(place: Any, until: Any) -> None:
+    place.worker(lease=30.0)
+    warm = place.task("quick").delay(0)
+    until(warm.ready)
+    began = time.monotonic()
+    place.app.publish_many(place.task("anap"), [(1.0,)] * 1000)
+    until(lambda: place.engine.audit().states["done"] == 1001)
+    assert time.monotonic() - began < 3
+
+
+def test_more_coroutines_than_there_is_room_for_keep_no_sync_task_waiting(place: Any, until: Any) -> None:
+    place.worker(async_slots=5)
+    place.app.publish_many(place.task("anap"), [(0.5,)] * 20)
+    sync = place.task("quick").delay(1)
+    until(sync.ready, timeout=5)
+    until(lambda: place.engine.audit().states["done"] == 21, timeout=10)
+
+
+def test_a_warm_stop_lets_coroutines_finish_and_gives_back_those_that_wait(place: Any, until: Any) -> None:
+    worker = place.worker(async_slots=2)
+    place.app.publish_many(place.task("anap_named"), [(0.7, f"a{n}") for n in range(6)])
+    until(lambda: len(place.lines("begin")) == 2)
+    assert worker.stop(timeout=5) == 0
+    states = place.engine.audit().states
+    assert states["leased"] == 0 and states["done"] == 2 and states["ready"] == 4

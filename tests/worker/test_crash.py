@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import pytest
+
+
+def ends(place: Any, handles: list[Any]) -> bool:
+    return all(place.engine.get(h.id).state in ("done", "failed", "dropped") for h in handles)
+
+
+def test_a_task_whose_child_is_killed_runs_again_at_once_elsewhere(place: Any, until: Any) -> None:
+    place.worker(lease=60.0)
+    handle = place.task("nap").delay(1.0, "x")
+    (_, pid, _name) = until(lambda: place.lines("begin"))[0]
+    os.kill(int(pid), signal.SIGKILL)
+    began = time.monotonic()
+    until(lambda: len(place.lines("begin")) == 2)
+    assert time.monotonic() - began < 4  # 1 s for the charge, the rest to start a process
+    until(handle.ready)
+    record = place.engine.get(handle.id)
+    assert (record.state, record.crashes, record.attempt) == ("done", 1, 2)
+    owners = {step.owner for step in record.transitions if step.to == "leased"}
+    assert len(owners) == 2
+    assert place.lines("end")[0][1] != pid
+
+
+def test_a_grandchild_that_outlives_its_parent_delays_nothing(place: Any, until: Any) -> None:
+    worker = place.worker(lease=60.0)
+    place.task("grandchild").apply_async((60,), expires=5)
+    pid = int(until(lambda: place.lines("left"))[0][2])
+    began = time.monotonic()
+    try:
+        other = place.task("quick").delay(1)
+        until(other.ready)
+        assert time.monotonic() - began < 5
+        os.kill(pid, 0)  # it still lives
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    assert worker.process.poll() is None
+
+
+def test_children_die_with_their_parent(place: Any, until: Any) -> None:
+    worker = place.worker(concurrency=2)
+    until(lambda: len(worker.children()) == 2)
+    place.task("hog").delay(60)
+    until(lambda: place.lines("begin"))
+    children = worker.children()
+    os.kill(worker.pid, signal.SIGKILL)
+    worker.process.wait()
+    until(lambda: not any(_alive(pid) for pid in children), timeout=5)
+
+
+@pytest.mark.parametrize(("threads", "how"), [(1, "exit"), (1, "segv"), (1, "kill"), (8, "kill")])
+def test_poison_is_quarantined_after_three_runs_and_innocents_are_not(
+    place: Any, until: Any, threads: int, how: str
+) -> None:
+    innocent = [place.task("quick").delay(n) for n in range(100)]
+    poison = [place.task("poison").delay(how, f"p{n}") for n in range(2)]
+    innocent += [place.task("quick").delay(n) for n in range(100, 200)]
+    place.worker(threads=threads, lease=30.0, concurrency=2)
+    until(lambda: ends(place, innocent + poison), timeout=40)
+    assert {place.engine.get(h.id).state for h in innocent} == {"done"}
+    for number, handle in enumerate(poison):
+        record = place.engine.get(handle.id)
+        assert record.state == "failed" and "crashed" in record.reason
+        assert len([row for row in place.lines("poison") if row[2] == f"p{number}"]) == 3
+
+
+def test_a_child_that_cannot_start_is_given_up_with_its_last_words(place: Any, until: Any) -> None:
+    worker = place.worker(env={"RELIQ_TEST_BREAK": "import"})
+    assert worker.process.wait(30) == 4
+    assert "this import is broken on purpose" in worker.log
+    assert "giving up" in worker.log
+
+
+def _alive(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] != b"Z"
+    except OSError:
+        return False

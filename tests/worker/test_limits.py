@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize("name", ["soft_sleep", "soft_socket", "soft_loop", "soft_async"])
+def test_a_soft_limit_interrupts(place: Any, until: Any, name: str) -> None:
+    place.worker()
+    handle = place.task(name).delay()
+    until(handle.ready, timeout=6)
+    record = place.engine.get(handle.id)
+    assert record.state == "failed" and "SoftTimeLimitExceeded" in record.reason
+    assert record.crashes == 0
+    after = place.task("quick").delay(1)
+    until(after.ready)
+
+
+def test_a_soft_limit_reaches_python_code_in_a_thread(place: Any, until: Any) -> None:
+    place.worker(threads=2)
+    handle = place.task("soft_loop").delay()
+    until(handle.ready, timeout=6)
+    assert "SoftTimeLimitExceeded" in place.engine.get(handle.id).reason
+
+
+def test_a_soft_limit_holds_in_a_solo_worker(place: Any, until: Any) -> None:
+    place.worker(solo=True)
+    handle = place.task("soft_sleep").delay()
+    until(handle.ready, timeout=6)
+    assert "SoftTimeLimitExceeded" in place.engine.get(handle.id).reason
+
+
+def test_a_hard_limit_charges_only_its_own_task(place: Any, until: Any) -> None:
+    place.worker(threads=2, lease=60.0)
+    beside = place.task("nap").delay(1.5, "beside")
+    until(lambda: place.lines("begin"))
+    late = place.task("hard").delay("late")
+    until(late.ready, timeout=6)
+    record = place.engine.get(late.id)
+    assert (record.state, record.crashes, record.reason) == ("failed", 0, "time limit 0.5 s")
+    until(beside.ready, timeout=10)
+    record = place.engine.get(beside.id)
+    assert (record.state, record.crashes) == ("done", 0)
+
+
+@pytest.mark.parametrize("options", [{}, {"threads": 2}, {"solo": True}])
+def test_a_running_task_is_cancelled(place: Any, until: Any, options: dict[str, Any]) -> None:
+    place.worker(lease=3.0, renew_every=0.2, **options)
+    if options.get("threads"):
+        handle = place.task("soft_loop").apply_async(soft_time_limit=60)
+        until(lambda: place.engine.get(handle.id).state == "leased")
+    else:
+        handle = place.task("nap").delay(60.0, "x")
+        until(lambda: place.lines("begin"))
+    assert place.engine.cancel(handle.id).status == "requested"
+    until(handle.ready, timeout=4)
+    record = place.engine.get(handle.id)
+    assert (record.state, record.reason) == ("dropped", "cancelled")
+    after = place.task("quick").delay(1)
+    until(after.ready)
+
+
+def test_a_running_coroutine_is_cancelled(place: Any, until: Any) -> None:
+    place.worker(renew_every=0.2)
+    handle = place.task("anap_named").delay(60.0, "x")
+    until(lambda: place.lines("begin"))
+    place.engine.cancel(handle.id)
+    until(handle.ready, timeout=4)
+    assert place.engine.get(handle.id).state == "dropped"
+
+
+def test_a_task_that_does_not_heed_a_cancel_is_killed(place: Any, until: Any) -> None:
+    worker = place.worker(renew_every=0.2)
+    handle = place.task("stubborn").delay("x")
+    until(lambda: place.lines("begin"))
+    child = worker.children()
+    place.engine.cancel(handle.id)
+    began = time.monotonic()
+    until(handle.ready, timeout=10)
+    assert time.monotonic() - began > 4
+    assert place.engine.get(handle.id).reason == "cancelled"
+    until(lambda: worker.children() and worker.children() != child)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import json
+import signal
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize("options", [{}, {"threads": 3}, {"concurrency": 2}, {"solo": True}])
+def test_a_worker_runs_what_was_published_and_stops_when_told(
+    place: Any, until: Any, options: dict[str, Any]
+) -> None:
+    worker = place.worker(**options)
+    handles = [place.task("quick").delay(n) for n in range(300)]
+    until(lambda: all(h.ready() for h in handles))
+    assert sorted(int(row[2]) for row in place.lines("quick")) == list(range(300))
+    assert [h.get() for h in handles] == list(range(300))
+    assert worker.stop(timeout=5) == 0
+    assert place.engine.owners() == []
+    assert place.engine.audit().balanced
+
+
+def test_one_slot_is_the_main_thread_and_several_are_not(place: Any, until: Any) -> None:
+    place.worker()
+    handle = place.task("threads_seen").delay()
+    until(handle.ready)
+    assert handle.get() == "MainThread"
+
+
+def test_a_child_is_replaced_after_its_number_of_tasks(place: Any, until: Any) -> None:
+    place.worker(max_tasks_per_child=10)
+    handles = [place.task("quick").delay(n) for n in range(30)]
+    until(lambda: all(h.ready() for h in handles))
+    runs: dict[str, int] = {}
+    for _, pid, _n in place.lines("quick"):
+        runs[pid] = runs.get(pid, 0) + 1
+    assert list(runs.values()) == [10, 10, 10]
+
+
+def test_a_child_that_uses_too_much_memory_is_replaced(place: Any, until: Any) -> None:
+    place.worker(max_memory_per_child=1)  # KiB: every child is above it
+    place.task("quick").delay(1)
+    worker = place.workers[0]
+    until(lambda: "KiB and is replaced" in worker.log)
+    first = worker.children()
+    until(lambda: worker.children() not in ([], first))
+
+
+def test_a_hang_up_replaces_the_children_one_after_the_other(place: Any, until: Any) -> None:
+    worker = place.worker(concurrency=2)
+    until(lambda: len(worker.children()) == 2)
+    first = set(worker.children())
+    handle = place.task("nap").delay(0.5, "through")
+    until(lambda: place.lines("begin"))
+    worker.signal(signal.SIGHUP)
+    until(lambda: len(worker.children()) == 2 and not first & set(worker.children()))
+    until(handle.ready)
+    assert len(place.lines("begin")) == 1
+
+
+def test_queues_are_served_fairly_or_by_weight(place: Any, until: Any) -> None:
+    for n in range(60):
+        place.task("quick").apply_async((n,), queue="a")
+        place.task("quick").apply_async((100 + n,), queue="b")
+    place.worker(queues=[("a", 3.0), ("b", 1.0)], prefetch=1)
+    until(lambda: len(place.lines("quick")) == 120)
+    first = [int(row[2]) for row in place.lines("quick")[:40]]
+    assert 26 <= sum(n < 100 for n in first) <= 34
+
+
+def test_a_damaged_message_is_quarantined_and_harms_nobody(place: Any, until: Any) -> None:
+    worker = place.worker()
+    bad = place.task("quick").delay(1)
+    until(bad.ready)
+    handle = place.app.send_task("work_app.no_such_task", (1,))
+    good = place.task("quick").delay(2)
+    until(good.ready)
+    until(lambda: place.engine.get(handle.id).state == "due")
+    assert "parked" in place.engine.get(handle.id).reason
+    assert len(worker.children()) == 1
+
+
+def test_the_log_can_be_json(place: Any, until: Any) -> None:
+    worker = place.worker(log_format="json")
+    until(lambda: worker.children())
+    worker.stop()
+    assert [json.loads(line) for line in worker.log.splitlines() if line.startswith("{")] != None

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import pytest
+
+
+@pytest.mark.parametrize("solo", [False, True])
+def test_an_idle_worker_is_gone_within_a_second(place: Any, until: Any, solo: bool) -> None:
+    worker = place.worker(concurrency=2, solo=solo)
+    handle = place.task("quick").delay(1)
+    until(handle.ready)
+    began = time.monotonic()
+    assert worker.stop() == 0
+    assert time.monotonic() - began < 1.0 + (0.5 if solo else 0.2)
+    assert place.engine.owners() == []
+
+
+def test_a_warm_stop_under_load_finishes_what_runs_and_gives_back_the_rest(place: Any, until: Any) -> None:
+    worker = place.worker(concurrency=2, lease=30.0)
+    place.app.publish_many(place.task("nap"), [(0.02, f"n{i}") for i in range(400)])
+    until(lambda: len(place.lines("end")) > 20)
+    worker.signal(signal.SIGTERM)
+    stopped = time.monotonic()
+    time.sleep(0.12)  # after 0.1 s nothing may be claimed any more
+    claimed = sum(1 for name, _ in place.server.calls if name == "claim")
+    assert worker.process.wait(10) == 0
+    assert time.monotonic() - stopped < 3
+    assert sum(1 for name, _ in place.server.calls if name == "claim") == claimed
+    audit = place.engine.audit()
+    assert audit.balanced and audit.states["leased"] == 0
+    assert audit.states["done"] == len(place.lines("end")) == len(place.lines("begin"))
+    second = place.worker(concurrency=2)
+    until(lambda: len(place.lines("end")) == 400, timeout=30)
+    assert len({row[2] for row in place.lines("begin")}) == len(place.lines("begin")) == 400
+    second.stop()
+
+
+def test_a_task_beyond_the_grace_is_killed_and_runs_again_uncharged(place: Any, until: Any) -> None:
+    worker = place.worker(grace=0.5)
+    handle = place.task("nap").delay(2.0, "long")
+    until(lambda: place.lines("begin"))
+    began = time.monotonic()
+    assert worker.stop() == 0
+    assert 0.4 < time.monotonic() - began < 2
+    record = place.engine.get(handle.id)
+    assert (record.state, record.crashes) == ("ready", 0)
+    place.worker()
+    until(handle.ready)
+
+
+def test_a_second_signal_stops_at_once_and_loses_nothing(place: Any, until: Any) -> None:
+    worker = place.worker(concurrency=2)
+    handles = [place.task("nap").delay(20.0, f"n{i}") for i in range(4)]
+    until(lambda: len(place.lines("begin")) == 2)
+    worker.signal(signal.SIGTERM)
+    until(lambda: "stopping" in worker.log)
+    worker.signal(signal.SIGTERM)
+    began = time.monotonic()
+    assert worker.process.wait(5) == 0
+    assert time.monotonic() - began < 1.5
+    assert {place.engine.get(h.id).state for h in handles} == {"ready"}
+    assert {place.engine.get(h.id).crashes for h in handles} == {0}
+    assert place.engine.owners() == []
+
+
+def test_a_second_signal_stops_a_solo_worker_too(place: Any, until: Any) -> None:
+    worker = place.worker(solo=True)
+    handle = place.task("nap").delay(20.0, "x")
+    until(lambda: place.lines("begin"))
+    worker.signal(signal.SIGINT)
+    time.sleep(0.05)
+    worker.signal(signal.SIGINT)
+    assert worker.process.wait(5) == 0
+    assert place.engine.get(handle.id).state == "ready"
