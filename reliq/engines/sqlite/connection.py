@@ -1,0 +1,255 @@
+"""One SQLite connection: opening, transactions with a fair wait for the lock, errors in reliq's words."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from importlib import resources
+from typing import Any, TypeVar
+
+from reliq.engines.sqlite.location import DURABILITIES, Location
+from reliq.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, ForkedConnection
+from reliq.policy.clock import Clock
+
+APPLICATION_ID = 0x72656C71  # "relq"
+VERSION = 1
+DEADLINE = 5.0
+T = TypeVar("T")
+
+
+class BeginAgain(Exception):
+    """A transaction took a short cut that does not lead there; it begins again with `step.again` set."""
+
+
+class Step:
+    """One transaction under way: the connection, the moment it counts as, and what it will have changed."""
+
+    __slots__ = (
+        "accepted", "again", "done", "dropped", "ended", "execute", "failed", "fence", "now", "purged", "woken"
+    )  # fmt: skip
+
+    def __init__(self, execute: Callable[..., sqlite3.Cursor], now: int, *, again: bool = False) -> None:
+        self.again = again
+        self.execute = execute
+        self.now = now
+        self.fence = now * 1000
+        self.accepted = self.done = self.failed = self.dropped = self.purged = 0
+        self.woken: dict[str, int] = {}  # queue -> messages that are ready now, or very soon
+        self.ended: list[str] = []
+
+    def wake(self, queue: str, count: int = 1) -> None:
+        self.woken[queue] = self.woken.get(queue, 0) + count
+
+
+class Connection:
+    """A connection that threads share by taking turns, and that refuses to work in a fork of its process."""
+
+    def __init__(
+        self, place: Location, clock: Clock, *, on_commit: Callable[[Step], Callable[[], None] | None]
+    ) -> None:
+        self.path = place.path
+        self._clock = clock
+        self._on_commit = on_commit
+        self._pid = os.getpid()
+        self._turn = threading.Lock()
+        self._closed = False
+        try:
+            self._db = sqlite3.connect(
+                place.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+        try:
+            self._patiently(lambda: self._open(place.durability))
+        except BaseException:
+            self._db.close()
+            raise
+
+    def read(self, ask: Callable[..., T], *args: Any) -> T:
+        """`ask(execute, *args)`: one statement, or several that need no common snapshot."""
+        with self._turn_taken():
+            return self._patiently(lambda: ask(self._db.execute, *args))
+
+    def snapshot(self, ask: Callable[..., T], *args: Any) -> T:
+        """`ask(execute, *args)`, all of whose statements see the same moment."""
+
+        def whole() -> T:
+            self._db.execute("BEGIN")
+            try:
+                return ask(self._db.execute, *args)
+            finally:
+                self._db.execute("ROLLBACK")
+
+        with self._turn_taken():
+            return self._patiently(whole)
+
+    def write(self, change: Callable[..., T], *args: Any, then: Callable[..., Any] | None = None) -> T:
+        """`change(step, *args)` in one transaction that takes effect whole or not at all.
+
+        After the commit `then(execute, result)` may read what was written; its answer replaces the result.
+        """
+        with self._turn_taken():
+            execute = self._db.execute
+            self._begin(execute)
+            step = Step(execute, self._clock.now_ms())
+            try:
+                try:
+                    result = change(step, *args)
+                except BeginAgain:
+                    execute("ROLLBACK")
+                    self._begin(execute)
+                    step = Step(execute, self._clock.now_ms(), again=True)
+                    result = change(step, *args)
+                after = self._on_commit(step)
+                execute("COMMIT")
+            except BaseException as error:
+                self._roll_back()
+                if isinstance(error, sqlite3.Error):
+                    raise self._translate(error) from error
+                raise
+            if then is not None:
+                result = self._patiently(lambda: then(execute, result))
+        if after is not None:
+            after()
+        return result
+
+    @property
+    def foreign(self) -> bool:
+        """Another process opened it."""
+        return os.getpid() != self._pid
+
+    def close(self) -> None:
+        """Close; twice is harmless."""
+        with self._turn:
+            self._closed = True
+            self._db.close()
+
+    # --- turns and waits ---
+
+    def _turn_taken(self) -> threading.Lock:
+        if os.getpid() != self._pid:
+            raise ForkedConnection(
+                f"The connection to {self.path} was opened by process {self._pid} and used in its fork {os.getpid()}; "
+                "connect again in the fork"
+            )
+        if self._closed:
+            raise BrokerUnavailable(f"The connection to {self.path} was closed")
+        return self._turn
+
+    def _begin(self, execute: Callable[..., sqlite3.Cursor]) -> None:
+        # SQLite's own busy handler sleeps up to 100 ms and starves the second writer; short random waits share the
+        # file about evenly.
+        if self._closed:
+            raise BrokerUnavailable(f"The connection to {self.path} was closed")
+        try:
+            execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if not _busy(error):
+                raise self._translate(error) from error
+            self._patiently(lambda: execute("BEGIN IMMEDIATE"))
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        deadline = 0.0
+        while True:
+            try:
+                return ask()
+            except sqlite3.Error as error:
+                if not _busy(error):
+                    raise self._translate(error) from error
+                now = time.monotonic()
+                deadline = deadline or now + DEADLINE
+                if now > deadline:
+                    raise BrokerUnavailable(
+                        f"{self.path} was locked by another process for {DEADLINE:.0f} s ({error}); "
+                        f"see who holds it: fuser {self.path}"
+                    ) from error
+            time.sleep(random.uniform(0.0002, 0.001))
+
+    def _roll_back(self) -> None:
+        try:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+        except sqlite3.Error:  # SQLite has rolled back already; the first error is the one to tell
+            pass
+
+    # --- opening ---
+
+    def _open(self, durability: str) -> None:
+        db = self._db
+        self._recognise()
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute(f"PRAGMA synchronous = {DURABILITIES[durability]}")
+        db.execute("PRAGMA cache_size = -8000")
+        db.execute("PRAGMA temp_store = MEMORY")
+        db.execute("PRAGMA wal_autocheckpoint = 4000")
+        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            self._create()
+
+    def _recognise(self) -> None:
+        db = self._db
+        application = db.execute("PRAGMA application_id").fetchone()[0]
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if application == APPLICATION_ID:
+            if version > VERSION:
+                raise BrokerRefused(
+                    f"{self.path} has version {version} of reliq's file format, this reliq knows version {VERSION}; "
+                    "upgrade reliq here, or name another file",
+                    version=version,
+                )
+            return
+        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' LIMIT 3")]
+        if application != 0 or version != 0 or tables:
+            found = f"tables {', '.join(tables)}" if tables else f"application id {application:#x}, version {version}"
+            raise BrokerRefused(f"{self.path} is a database of another program ({found}); name another file for reliq")
+
+    def _create(self) -> None:
+        script = resources.files("reliq.engines.sqlite").joinpath("schema.sql").read_text(encoding="utf-8")
+        db = self._db
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            if db.execute("PRAGMA user_version").fetchone()[0] == 0:  # nobody was faster
+                for statement in _statements(script):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {VERSION}")
+            db.execute("COMMIT")
+        except BaseException:
+            self._roll_back()
+            raise
+
+    # --- errors ---
+
+    def _translate(self, error: sqlite3.Error) -> BrokerError:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if self._closed:
+            return BrokerUnavailable(f"The connection to {self.path} was closed")
+        if code == sqlite3.SQLITE_FULL:
+            return BrokerFull(
+                f"{self.path} cannot grow ({error}): the disk or the database's page limit is full; nothing was "
+                f"changed. Free some space: df -h {self.path.parent}"
+            )
+        if code == sqlite3.SQLITE_NOTADB:
+            return BrokerRefused(f"{self.path} is not a SQLite database ({error}); name another file")
+        if code == sqlite3.SQLITE_CORRUPT:
+            return BrokerRefused(f"{self.path} is damaged ({error}); restore it from a copy, or: sqlite3 FILE .recover")
+        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
+            return BrokerRefused(f"{self.path} cannot be written ({error}); see: ls -ld {self.path.parent} {self.path}")
+        return BrokerUnavailable(f"{self.path}: {error}")
+
+
+def _busy(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _statements(script: str) -> list[str]:
+    statements, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements

@@ -1,0 +1,203 @@
+"""Waking without polling: who idles leaves an address in the `waiter` table, whoever makes work sends it a byte.
+
+The address is entered by the same transaction that found nothing, and taken out by the one that makes something ready,
+so no wake is lost between the two.  A process that died idle is noticed when sending fails; the wake is passed on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import os
+import select
+import socket
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from reliq.engines.sqlite.connection import Step
+from reliq.policy.clock import Clock, SystemClock
+
+_LONGEST = 100  # bytes of a socket's path; the kernel's limit is 104 to 108
+_LOOK_EVERY = 0.005  # seconds, at a clock that does not run by itself
+_POLL_EVERY = 0.02  # seconds, where there are no sockets of this kind
+_names = msgspec.json.Decoder(list[str])
+
+
+class Call:
+    """A blocking call: a place to sleep and the end of the sleep."""
+
+    def __init__(self, clock: Clock, sleeper: socket.socket | None, address: str, seconds: float) -> None:
+        self.address = address
+        self.socket = sleeper
+        self._clock = clock
+        self._end = clock.monotonic() + seconds
+        self._real_end = time.monotonic() + seconds  # lest a clock that stands still hangs the call
+        self._runs = isinstance(clock, SystemClock)
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return min(self._end - self._clock.monotonic(), self._real_end - time.monotonic())
+
+    def sleep(self, until: int | None = None) -> None:
+        """Until woken, until the call's end, or until the moment `until` (ms UTC)."""
+        left = self.left
+        if until is not None:
+            left = min(left, (until - self._clock.now_ms()) / 1000)
+        if not self._runs:
+            left = min(left, _LOOK_EVERY)
+        if left <= 0:
+            return
+        if self.socket is None:
+            time.sleep(min(left, _POLL_EVERY))
+        elif _readable(self.socket, left):
+            with contextlib.suppress(BlockingIOError):
+                while self.socket.recv(16):
+                    pass
+
+
+class Waking:
+    """The sockets of one engine."""
+
+    def __init__(self, database: Path, clock: Clock) -> None:
+        self._folder = _folder(database)
+        self._clock = clock
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self._idle: list[tuple[socket.socket, str]] = []
+        self._busy: list[tuple[socket.socket, str]] = []
+        self._sender: socket.socket | None = None
+        self._closed = False
+
+    def call(self, seconds: float) -> Call:
+        """Ends by `release`."""
+        with self._lock:
+            seat = self._idle.pop() if self._idle else self._bind()
+            if seat is None:
+                return Call(self._clock, None, "", seconds)
+            self._busy.append(seat)
+        return Call(self._clock, seat[0], seat[1], seconds)
+
+    def release(self, call: Call) -> None:
+        if call.socket is None:
+            return
+        with self._lock:
+            seat = (call.socket, call.address)
+            self._busy.remove(seat)
+            if self._closed:
+                _unbind(seat)
+            else:
+                self._idle.append(seat)
+
+    def send(self, address: str) -> bool:
+        """False: nobody listens there any more."""
+        with self._lock:
+            if self._sender is None:
+                self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._sender.setblocking(False)
+            try:
+                self._sender.sendto(b"!", address)
+            except BlockingIOError:
+                return True  # it has more wakes than it has read
+            except OSError:
+                with contextlib.suppress(OSError):
+                    os.unlink(address)
+                return False
+            return True
+
+    def close(self) -> None:
+        """Wake all who sleep; their sockets go when they are released."""
+        with self._lock:
+            self._closed = True
+            for seat in self._idle:
+                _unbind(seat)
+            self._idle.clear()
+            asleep = [address for _, address in self._busy]
+        for address in asleep:
+            self.send(address)
+        with self._lock:
+            if self._sender is not None:
+                self._sender.close()
+                self._sender = None
+        with contextlib.suppress(OSError):
+            self._folder.rmdir()  # the last one out
+
+    def _bind(self) -> tuple[socket.socket, str] | None:
+        if not hasattr(socket, "AF_UNIX"):
+            return None
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        sleeper = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        address = str(self._folder / f"{os.getpid()}-{id(self):x}-{next(self._numbers)}")
+        try:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(address)  # of a dead process that had the same number
+            sleeper.bind(address)
+        except OSError:
+            sleeper.close()
+            return None
+        sleeper.setblocking(False)
+        return sleeper, address
+
+
+# --- the waiter table ---
+
+
+def enlist(step: Step, address: str, until: int, *, queues: str | None = None, message: str | None = None) -> None:
+    """Wake `address` when a message of `queues` (a JSON list) is ready, or when `message` ends."""
+    step.execute(
+        "INSERT OR REPLACE INTO waiter (address, until, queues, message) VALUES (?, ?, ?, ?)",
+        (address, until, queues, message),
+    )
+
+
+def delist(step: Step, address: str) -> None:
+    step.execute("DELETE FROM waiter WHERE address = ?", (address,))
+
+
+def called(step: Step) -> list[tuple[str, str | None]]:
+    """Take out whom this step concerns, one for each message that is ready now: (address, queue)."""
+    waiters: list[Any] = step.execute(
+        "SELECT id, address, queues, message FROM waiter WHERE until > ? ORDER BY id", (step.now,)
+    ).fetchall()
+    if not waiters:
+        return []
+    found: list[tuple[str, str | None]] = []
+    ended = set(step.ended)
+    for id, address, queues, message in waiters:
+        queue = None
+        if message is None:
+            queue = next((name for name in _names.decode(queues) if step.woken.get(name)), None)
+            if queue is None:
+                continue
+            step.woken[queue] -= 1
+        elif message not in ended:
+            continue
+        step.execute("DELETE FROM waiter WHERE id = ?", (id,))
+        found.append((address, queue))
+    return found
+
+
+def _folder(database: Path) -> Path:
+    beside = database.with_name(database.name + ".wake")
+    if len(os.fsencode(beside)) + 32 <= _LONGEST:
+        return beside
+    name = hashlib.sha256(os.fsencode(database)).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"reliq-{name}"
+
+
+def _readable(sleeper: socket.socket, seconds: float) -> bool:
+    poll = select.poll()
+    poll.register(sleeper, select.POLLIN)
+    return bool(poll.poll(max(1, round(seconds * 1000))))
+
+
+def _unbind(seat: tuple[socket.socket, str]) -> None:
+    seat[0].close()
+    with contextlib.suppress(OSError):
+        os.unlink(seat[1])
