@@ -32,7 +32,7 @@ class Books:
         self._records = {r.id: r for r in records}
         self._accepted = len(records) if accepted is None else accepted
 
-    def list(self, *, limit: int, after: str | None) -> list[Record]:
+    def list(self, *, queue: str | None, limit: int, after: str | None) -> list[Record]:
         return [r for r in self._records.values() if after is None or r.id > after][:limit]
 
     def get(self, id: str) -> Record | None:

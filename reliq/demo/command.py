@@ -1,0 +1,73 @@
+"""The command `reliq demo`."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import click
+
+from reliq.demo.display import open_display
+from reliq.demo.plan import make_plan
+from reliq.demo.report import next_commands, proof_lines, table
+from reliq.demo.run import Outcome, run_demo
+from reliq.demo.sources import source_files
+
+
+@click.command("demo")
+@click.option(
+    "--broker",
+    "url",
+    metavar="URL",
+    help="A broker that several processes can use; default: a new SQLite file.",
+)
+@click.option(
+    "--seed", type=int, help="Repeat the demo with this seed: the same duplicates, troubles and kills."
+)
+@click.option(
+    "--sabotage", is_flag=True, help="Forge one settlement; the proof must notice, and the exit code is 1."
+)
+@click.option("--keep", is_flag=True, help="Leave the database and say what to try with it.")
+def demo(url: str | None, seed: int | None, sabotage: bool, keep: bool) -> None:
+    """Count the standard library with workers that are killed while they count, and prove the sum.
+
+    One task per source file, two workers, kills, retries, duplicates and crashing tasks; then the totals from the
+    tasks' own journals against one plain pass over the same files.  Takes less than a minute.
+    """
+    begun = time.monotonic()
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    folder = Path(tempfile.mkdtemp(prefix="reliq-demo-"))
+    url = url or f"sqlite:///{folder}/demo.sqlite3"
+    display = open_display(sys.stdout)
+    display.say(f"reliq demo, seed {seed} (`reliq demo --seed {seed}` does the same again)")
+    try:
+        outcome = run_demo(
+            make_plan(source_files(), seed), url=url, folder=folder, sabotage=sabotage, display=display
+        )
+    except Exception:
+        keep = True
+        click.echo(f"What there is of it is left in {folder}", err=True)
+        raise
+    finally:
+        display.close()
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    _tell(outcome, url if keep else None, time.monotonic() - begun)
+    if not outcome.proof.holds:
+        raise click.exceptions.Exit(1)
+
+
+def _tell(outcome: Outcome, kept: str | None, seconds: float) -> None:
+    click.echo()
+    for line in (*table(outcome.tally), "", *proof_lines(outcome.proof), ""):
+        click.echo(line)
+    verdict = "the sum is proved" if outcome.proof.holds else "THE PROOF FAILED: the sum is wrong"
+    click.echo(f"{verdict}, after {len(outcome.kills)} killed workers and {seconds:.0f} s")
+    if kept is not None:
+        click.echo("\nThe database is left for you to look at:")
+        for line in next_commands(outcome, kept):
+            click.echo(line)
