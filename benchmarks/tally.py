@@ -12,8 +12,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
 
-FOLDER = "RELIQ_BENCH_TALLY"
-TOGETHER = "RELIQ_BENCH_TOGETHER"  # so many processes wait for each other at their first task
+FOLDER = "BENCH_TALLY"
+TOGETHER = "BENCH_TOGETHER"  # so many processes wait for each other at their first task
 _COUNT, _FIRST, _LAST = 0, 1, 2
 
 

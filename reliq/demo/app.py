@@ -11,7 +11,7 @@ from reliq import Backoff, Reliq, current
 from reliq.demo.sources import count_file
 from reliq.testing.faults.journal import Journal
 
-JOURNALS = "RELIQ_DEMO_JOURNALS"  # the folder where each process keeps its own journal
+JOURNALS = "DEMO_JOURNALS"  # the folder where each process keeps its own journal
 
 app = Reliq("demo", middleware=["once"])
 
