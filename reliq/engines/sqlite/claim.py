@@ -23,8 +23,12 @@ _LOOK = """SELECT o.id, o.state, o.claim, o.alone,
   (SELECT min(expires) FROM message INDEXED BY message_expires WHERE expires IS NOT NULL AND state <= 2),
   EXISTS (SELECT 1 FROM waiter)
   FROM owner o WHERE o.name = ?2"""
-_PROMOTE = """UPDATE message SET state = CASE WHEN crashes THEN 1 ELSE 0 END, promoted = ?, reason = NULL WHERE seq IN
-  (SELECT seq FROM message INDEXED BY message_due WHERE state = 2 AND queue = ? AND due <= ? ORDER BY due LIMIT ?)"""
+_PROMOTE = """UPDATE message SET state = CASE WHEN crashes THEN 1 ELSE 0 END, promoted = ?1, reason = NULL,
+  place = ?2 + d.number FROM
+  (SELECT seq AS due_seq, row_number() OVER (ORDER BY due, seq) AS number FROM
+    (SELECT seq, due FROM message INDEXED BY message_due WHERE state = 2 AND queue = ?3 AND due <= ?1
+     ORDER BY due, seq LIMIT ?4)) AS d
+  WHERE seq = d.due_seq"""
 _EXPIRED = """WHERE m.seq IN (SELECT seq FROM message INDEXED BY message_expires
   WHERE expires IS NOT NULL AND expires <= ? AND state <= 2 ORDER BY expires LIMIT ?)"""
 _LEASE = """UPDATE message SET state = 3, owner = ?, claim = ?, claimed = ?, fence = max(fence + 1, ?),
@@ -162,8 +166,9 @@ def read_batch(execute: Any, owner: str, taken: Taken) -> tuple[Delivery, ...]:
 
 def promote(step: Step, queue: str, limit: int) -> int:
     """Make the messages of a queue ready whose time has come; how many."""
-    count: int = step.execute(_PROMOTE, (step.now, queue, step.now, limit)).rowcount
+    count: int = step.execute(_PROMOTE, (step.now, step.place, queue, limit)).rowcount
     if count:
+        step.places(count)
         step.wake(queue, count)
     return count
 

@@ -29,17 +29,33 @@ class Step:
     """One transaction under way: the connection, the moment it counts as, and what it will have changed."""
 
     __slots__ = (
-        "accepted", "again", "done", "dropped", "ended", "execute", "failed", "fence", "now", "purged", "woken"
+        "accepted", "again", "done", "dropped", "ended", "execute", "failed", "now", "place", "purged", "woken"
     )  # fmt: skip
 
-    def __init__(self, execute: Callable[..., sqlite3.Cursor], now: int, *, again: bool = False) -> None:
-        self.again = again
+    def __init__(
+        self, execute: Callable[..., sqlite3.Cursor], now: int, last_place: int, *, again: bool = False
+    ) -> None:
         self.execute = execute
         self.now = now
-        self.fence = now * 1000
+        self.again = again
+        self.place = max(last_place, now * 1000)  # the last one given
         self.accepted = self.done = self.failed = self.dropped = self.purged = 0
         self.woken: dict[str, int] = {}  # queue -> messages that are ready now, or very soon
         self.ended: list[str] = []
+
+    @property
+    def fence(self) -> int:
+        """The least fence of a claim now: microseconds."""
+        return self.now * 1000
+
+    def places(self, count: int = 1) -> int:
+        """The first of `count` places in the order of becoming ready.
+
+        They are microseconds, so that processes agree about them; within one they grow even where the clock does not.
+        """
+        first = self.place + 1
+        self.place += count
+        return first
 
     def wake(self, queue: str, count: int = 1) -> None:
         self.woken[queue] = self.woken.get(queue, 0) + count
@@ -57,6 +73,7 @@ class Connection:
         self._pid = os.getpid()
         self._turn = threading.Lock()
         self._closed = False
+        self._place = 0
         try:
             self._db = sqlite3.connect(
                 place.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -95,17 +112,18 @@ class Connection:
         with self._turn_taken():
             execute = self._db.execute
             self._begin(execute)
-            step = Step(execute, self._clock.now_ms())
+            step = Step(execute, self._clock.now_ms(), self._place)
             try:
                 try:
                     result = change(step, *args)
                 except BeginAgain:
                     execute("ROLLBACK")
                     self._begin(execute)
-                    step = Step(execute, self._clock.now_ms(), again=True)
+                    step = Step(execute, self._clock.now_ms(), self._place, again=True)
                     result = change(step, *args)
                 after = self._on_commit(step)
                 execute("COMMIT")
+                self._place = step.place
             except BaseException as error:
                 self._roll_back()
                 if isinstance(error, sqlite3.Error):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 
+import msgspec
 from msgspec.structs import replace
 
 from reliq.engines.sqlite.connection import Step
@@ -74,7 +75,7 @@ class Endings:
         """
         for follow_up in follow_ups:
             envelope = _filled(follow_up, parent, result)
-            insert(self._step, values_of(envelope, encode(envelope, limit=1 << 62), self._step.now))
+            insert(self._step, values_of(envelope, encode(envelope, limit=1 << 62), self._step.now, self._step.places()))
 
     def finish(self) -> int:
         """Apply `on_end` of all that ended, also of what that ends; how many effects were skipped."""
@@ -91,7 +92,7 @@ class Endings:
 def _filled(follow_up: FollowUp, parent: str, result: bytes | None) -> Envelope:
     if not follow_up.takes:
         return follow_up.envelope
-    value = b'"%s"' % parent.encode() if follow_up.takes == "id" else result or b"null"
+    value = msgspec.json.encode(parent) if follow_up.takes == "id" else result or b"null"
     try:
         return replace(follow_up.envelope, body=splice(follow_up.envelope.body, value))
     except UndecodableMessage:

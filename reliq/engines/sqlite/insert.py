@@ -19,7 +19,7 @@ INSERT = """INSERT INTO message (state, queue, priority, place, due, published, 
   ON CONFLICT (id) DO NOTHING"""
 
 
-def values_of(envelope: Envelope, payload: bytes, now: int) -> Values:
+def values_of(envelope: Envelope, payload: bytes, now: int, place: int) -> Values:
     """The new row, in the order of `INSERT`."""
     e = envelope
     due = now if e.eta is None and e.delay is None else due_time(e, now)
@@ -30,7 +30,7 @@ def values_of(envelope: Envelope, payload: bytes, now: int) -> Values:
         READY if due <= now else DUE,
         e.queue,
         e.priority,
-        due,
+        place,
         due,
         now,
         expires,
@@ -59,7 +59,7 @@ def insert(step: Step, values: Values) -> bool:
 def note(step: Step, values: Values) -> None:
     """The books, and who should wake, for a row that was added."""
     step.accepted += 1
-    if values[3] <= step.now + SOON:
+    if values[4] <= step.now + SOON:
         step.wake(values[1])
 
 

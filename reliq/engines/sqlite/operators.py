@@ -64,7 +64,7 @@ def replay(step: Step, id: str, queue: str | None) -> bool:
         return False
     queue = queue or row.queue
     history = row.story().with_step(step.now, "ready", "replayed", attempt=0, by=None)
-    step.execute(_REPLAY, (queue, step.now, step.now, history, row.seq))
+    step.execute(_REPLAY, (queue, step.now, step.places(), history, row.seq))
     step.failed -= 1
     step.wake(queue)
     return True

@@ -21,7 +21,7 @@ _HELD = "WHERE m.state = 3 AND m.owner = ? ORDER BY m.claim, m.priority DESC, m.
 _STOP = """SELECT id FROM message INDEXED BY message_leased WHERE state = 3 AND owner = ? AND cancel"""
 _RETURN = """UPDATE message SET state = ?, reason = ?, attempt = ?, history = ?, owner = NULL, claim = NULL,
   claimed = NULL, promoted = NULL WHERE seq = ?"""
-_CHARGE = """UPDATE message SET state = 2, due = ?, place = ?, reason = 'crashed', crashes = ?, history = ?,
+_CHARGE = """UPDATE message SET state = 2, due = ?, reason = 'crashed', crashes = ?, history = ?,
   owner = NULL, claim = NULL, claimed = NULL, promoted = NULL WHERE seq = ?"""
 _INFO = """SELECT name, state, since, expires, about,
   (SELECT count(*) FROM message INDEXED BY message_leased WHERE message.state = 3 AND owner = owner.id)
@@ -125,7 +125,7 @@ def _charge(step: Step, row: Row) -> None:
         return
     due = step.now + min(MAX_WAIT, 1000 << min(crashes - 1, 16))
     history = row.story().with_step(step.now, "due", "crashed", attempt=row.attempt, due=due)
-    step.execute(_CHARGE, (due, due, crashes, history, row.seq))
+    step.execute(_CHARGE, (due, crashes, history, row.seq))
     if due <= step.now + SOON:
         step.wake(row.queue)
 

@@ -31,11 +31,11 @@ def _one(step: Step, publication: Publication) -> Published:
     if guards and (found := first_refused(step, guards)) is not None:
         return Published(envelope.id, "refused", found=found)
 
-    values = values_of(envelope, payload, step.now)
+    values = values_of(envelope, payload, step.now, step.places())
     if not insert(step, values):
         return Published(envelope.id, "duplicate")
     if guards or effects:
-        due = values[3]
+        due = values[4]
         take(step, guards, due)
         endings = Endings(step)
         endings.apply(effects, due)

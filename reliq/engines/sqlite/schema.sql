@@ -9,7 +9,7 @@ CREATE TABLE message (
   state INTEGER NOT NULL,
   queue TEXT NOT NULL,
   priority INTEGER NOT NULL,
-  place INTEGER NOT NULL,               -- when it first could have run: FIFO within a priority
+  place INTEGER NOT NULL,               -- order of becoming ready; kept when it is given back
   owner INTEGER,                        -- who holds it, or held it when it ended
   claim INTEGER,                        -- the owner's seq that leased it
   fence INTEGER NOT NULL DEFAULT 0,

@@ -21,7 +21,7 @@ _PLAIN = """UPDATE message SET state = 4, settled = fence, ended = ?, gone = ? +
   claim = NULL, value = CASE WHEN keep_result THEN ? END
   WHERE id IN (SELECT value FROM json_each(?)) AND state = 3 AND fence = ? AND on_end IS NULL
   AND owner = (SELECT id FROM owner WHERE name = ? AND state = 0)"""
-_POSTPONE = """UPDATE message SET state = 2, due = ?, place = ?, reason = ?, error = coalesce(?, error),
+_POSTPONE = """UPDATE message SET state = 2, due = ?, reason = ?, error = coalesce(?, error),
   settled = fence, attempt = ?, retries = ?, snoozes = ?, history = ?, owner = NULL, claim = NULL, claimed = NULL,
   promoted = NULL WHERE seq = ?"""
 _json = msgspec.json.Encoder()
@@ -95,7 +95,7 @@ def _put_off(step: Step, row: Row, settlement: Settlement, endings: Endings) -> 
     history = row.story().with_step(now, "due", reason, attempt=attempt, due=due, error=error)
     step.execute(
         _POSTPONE,
-        (due, due, reason, error, attempt, row.retries + retry, row.snoozes + (not retry), history, row.seq),
+        (due, reason, error, attempt, row.retries + retry, row.snoozes + (not retry), history, row.seq),
     )
     if due <= now + SOON:
         step.wake(row.queue)
