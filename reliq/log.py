@@ -62,7 +62,7 @@ class TextFormatter(logging.Formatter):
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         message = _message(record)
         fields = "".join(
-            f" {name}={value}" for name, value in _extra(record).items() if f"{value}" not in message
+            f" {name}={value}" for name, value in _extra(record).items() if not _said(value, message)
         )
         line = f"{at}.{int(record.msecs):03d} {record.levelname:<7} {escape(record.name)}: {message}{fields}"
         return "\n".join([line, *(f"  | {escape(part)}" for part in _traceback(record).split("\n") if part)])
@@ -108,6 +108,11 @@ def _message(record: logging.LogRecord) -> str:
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
     values = ((name, getattr(record, name, None)) for name in EXTRA)
     return {name: _value(value) for name, value in values if value is not None}
+
+
+def _said(value: Any, message: str) -> bool:
+    """Whether a reader has it already; a short value may stand in a message by chance."""
+    return isinstance(value, str) and len(value) > 5 and value in message
 
 
 def _value(value: Any) -> Any:

@@ -131,11 +131,12 @@ def _event(step: Transition, began: Transition | None, first: bool) -> str:
         return _unclaimed(step, first) + why
     ran = f"attempt {began.attempt}, {span(max(0, step.at - began.at))} after it was given out,"
     if step.to == "due":
-        put_off = f"until {span(max(0, step.due - step.at))} later" if step.due is not None else "for later"
+        wait = span(max(0, step.due - step.at)) if step.due is not None else "some time"
         if step.reason == "crashed":
-            return f"{ran} took its process down; again {put_off[6:]}, alone"
-        asked = "snoozed" if step.attempt < began.attempt else "is retried"
-        return f"{ran} {'was ' if asked == 'snoozed' else ''}{asked}, {put_off}{_error(step) or why}"
+            return f"{ran} took its process down; again {wait} later, alone"
+        if step.attempt < began.attempt:
+            return f"{ran} was snoozed for {wait}{why}"
+        return f"{ran} is retried {wait} later{_error(step) or why}"
     if step.to in ("given_back", "ready"):
         return f"{ran} was given back{' uncounted' if step.attempt < began.attempt else ''}{why}"
     ended = {"done": "was done", "failed": "failed for good", "dropped": "was dropped"}.get(step.to, step.to)

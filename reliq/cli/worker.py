@@ -94,13 +94,10 @@ def command(
         log_format=conf.log_format,
     )
     log.setup(conf.log_level, conf.log_format)
-    chains = [
-        task.chain for task in app.tasks.values()
-    ]  # a wrong order is told now, not at the first message
+    # A wrong order is told now, not at the first message.
+    chains = {task.chain.names for task in app.tasks.values()}
     say = click.echo if conf.log_format == "text" else logging.getLogger("reliq.worker").info
-    for line in banner(
-        app, options, pool, longest=max((chain.names for chain in chains), key=len, default=())
-    ):
+    for line in banner(app, options, pool, chains):
         say(line)
     code = _run(app, options, pool)
     if code:
@@ -136,7 +133,7 @@ def _queues_of(app: Reliq) -> list[str]:
     return [app.conf.default_queue, *(queue for queue in named if queue != app.conf.default_queue)]
 
 
-def banner(app: Reliq, options: WorkerOptions, pool: str, *, longest: tuple[str, ...] = ()) -> list[str]:
+def banner(app: Reliq, options: WorkerOptions, pool: str, chains: set[tuple[str, ...]]) -> list[str]:
     """What runs where, in at most 12 lines."""
     import reliq
     from reliq.policy.redaction import redact
@@ -154,7 +151,7 @@ def banner(app: Reliq, options: WorkerOptions, pool: str, *, longest: tuple[str,
             ", ".join(name if weight == 1 else f"{name}={weight:g}" for name, weight in options.queues),
         ),
         ("tasks", _some(tasks)),
-        ("middleware", " > ".join([*longest, "task"]) if longest else "none"),
+        ("middleware", _chain(chains)),
         ("runs in", f"{processes}{threads}, lease {options.lease:g} s, pid {os.getpid()}"),
     ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
@@ -163,6 +160,15 @@ def banner(app: Reliq, options: WorkerOptions, pool: str, *, longest: tuple[str,
         rows.append(("note", "no tasks: are their modules imported? (setting `imports`)"))
     width = max(len(name) for name, _ in rows)
     return [f"reliq {reliq.__version__}", *(f"  {name:<{width}}  {value}" for name, value in rows), ""]
+
+
+def _chain(chains: set[tuple[str, ...]]) -> str:
+    """The longest chain; the others are for `reliq tasks`."""
+    longest = max(chains, key=len, default=())
+    if not longest:
+        return "none"
+    others = "  (not the same for all: reliq tasks)" if len(chains) > 1 else ""
+    return " > ".join([*longest, "task"]) + others
 
 
 def _some(names: list[str], shown: int = 4) -> str:
