@@ -43,6 +43,11 @@ class Solo:
         self._cold = threading.Event()
         self._over = threading.Event()
         self._since = time.time()
+        self._about = {
+            "app": app.name,
+            "host": socket.gethostname(),
+            "queues": ",".join(name for name, _ in options.queues),
+        }
         self._path = Path(options.health or health.default_path(app.name, os.getpid()))
 
     def run(self) -> int:
@@ -82,7 +87,7 @@ class Solo:
 
     def _live(self, life: _Life) -> None:
         """One owner's life: until stopped, or recycled, or dead for the broker (a suspended machine)."""
-        self._keeper.add(life.owner, {"host": socket.gethostname(), "app": self._app.name})
+        self._keeper.add(life.owner, self._about)
         while not life.registered.wait(0.1):
             if self._stopping_since is not None:
                 return

@@ -184,7 +184,12 @@ class Supervisor:
             logger.info(
                 "child %d started", child.pid, extra={"worker": child.owner, "event": "child_started"}
             )
-            about = {"host": socket.gethostname(), "parent": str(os.getpid()), "app": self._app.name}
+            about = {
+                "app": self._app.name,
+                "host": socket.gethostname(),
+                "parent": str(os.getpid()),
+                "queues": ",".join(name for name, _ in self._options.queues),
+            }
             self._keeper.add(child.owner, about)
 
     def _look_after(self, child: ChildProcess) -> None:
