@@ -50,7 +50,10 @@ class Store(Protocol):
     def store_incr(
         self, key: str, by: int = 1, *, limit: int | None = None, ttl: float | None = None
     ) -> int | None:
-        """Add to an integer (absent is 0; decimal text) and give the sum; None when it would pass `limit`: unchanged."""
+        """Add to an integer (absent is 0; decimal text) and give the sum; None when it would pass `limit`: unchanged.
+
+        `ValueError` where something else than an integer stands.
+        """
         ...
 
     def store_scan(self, prefix: str, *, limit: int = 100, after: str = "") -> list[tuple[str, Value]]:

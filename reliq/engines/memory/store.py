@@ -62,7 +62,7 @@ class MemoryStore(Steps):
     ) -> int | None:
         with self._step() as memory:
             value = memory.records.live(_checked(key))
-            total = by + (0 if value is None else int(value.data))
+            total = by + (0 if value is None else _integer(key, value.data))
             if limit is not None and total > limit:
                 return None
             expires = self._expires(ttl) if value is None else value.expires
@@ -91,6 +91,13 @@ class MemoryStore(Steps):
 
     def _expires(self, ttl: float | None) -> int | None:
         return None if ttl is None else self._memory.messages.now + math.ceil(ttl * 1000)
+
+
+def _integer(key: str, data: bytes) -> int:
+    try:
+        return int(data)
+    except ValueError:
+        raise ValueError(f"The record under {key!r} is not an integer") from None
 
 
 def _checked(key: str) -> str:

@@ -1,0 +1,202 @@
+"""Reaping: what time alone brings about, in portions."""
+
+from __future__ import annotations
+
+from reliq.ports.broker import Engine
+from reliq.ports.values import Ended
+from reliq.testing.contracts.base import Contract, MovableClock
+from reliq.testing.contracts.bench import Bench
+from reliq.wire.message import Put
+
+
+class Reaping(Contract):
+    # --- owners ---
+
+    def test_an_owner_whose_lease_is_over_is_buried_as_if_all_had_begun(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        hand, delivery = bench.leased()
+        clock.advance(30.001)
+        ended = engine.reap()
+        assert ended.owners == (hand.name,)
+        assert [(m.id, m.state, m.reason) for m in ended.moved] == [(delivery.receipt.id, "due", "crashed")]
+        assert bench.record(delivery.receipt.id).crashes == 1
+        assert engine.owners() == []
+
+    def test_an_owner_whose_lease_runs_is_left_alone(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        hand, delivery = bench.leased()
+        clock.advance(29.999)
+        assert engine.reap() == Ended()
+        assert engine.held(hand.name) == [delivery.receipt]
+
+    def test_an_owner_has_its_grace(self, bench: Bench, engine: Engine, clock: MovableClock) -> None:
+        hand, _ = bench.leased()
+        clock.advance(49.9)
+        assert engine.reap(grace=20.0).owners == ()
+        clock.advance(0.2)
+        assert engine.reap(grace=20.0).owners == (hand.name,)
+
+    def test_only_the_dead_are_buried(self, bench: Bench, engine: Engine, clock: MovableClock) -> None:
+        dead, _ = bench.leased()
+        clock.advance(20)
+        live, delivery = bench.leased()
+        clock.advance(20)
+        assert engine.reap().owners == (dead.name,)
+        assert live.settle(delivery).status == "applied"
+
+    def test_a_message_that_kills_whole_hosts_is_quarantined(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        bench.publish("poison", max_crashes=2)
+        for expected in (("due", "crashed"), ("failed", "crashed 2 times")):
+            bench.hand().one()
+            clock.advance(31)
+            assert [(m.state, m.reason) for m in engine.reap().moved] == [expected]
+            assert bench.ended("poison") == expected
+            clock.advance(60)
+
+    # --- due and expired ---
+
+    def test_due_messages_become_ready(self, bench: Bench, engine: Engine, clock: MovableClock) -> None:
+        for queue in ("a", "b"):
+            bench.publish(queue=queue, delay=1_000)
+        late = bench.publish(delay=9_000)
+        clock.advance(1)
+        assert engine.reap().moved == ()
+        assert (engine.depth("a").ready, engine.depth("b").ready) == (1, 1)
+        assert bench.state(late) == "due"
+
+    def test_reaping_promotes_in_due_order(self, bench: Bench, engine: Engine, clock: MovableClock) -> None:
+        bench.publish("second", delay=2_000)
+        bench.publish("first", delay=1_000)
+        clock.advance(2)
+        engine.reap()
+        assert bench.hand().ids() == ["first", "second"]
+
+    def test_waiting_messages_that_expired_are_dropped(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        ready = bench.publish(expires_in=1_000)
+        due = bench.publish(delay=9_000, expires_in=1_000)
+        promoted = bench.publish(delay=500, expires_in=1_000)
+        kept = bench.publish(expires_in=2_000)
+        clock.advance(1)
+        moved = {m.id: (m.state, m.reason) for m in engine.reap().moved}
+        assert moved == dict.fromkeys([ready, due, promoted], ("dropped", "expired"))
+        assert bench.state(kept) == "ready"
+
+    # --- ended ---
+
+    def test_ended_records_are_purged_when_their_life_is_over(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        hand, short = bench.leased(keep=1_000)
+        hand.settle(short)
+        hand, failed = bench.leased(keep=1_000, keep_failed=9_000)
+        hand.settle(failed, "failed")
+        clock.advance(0.999)
+        assert engine.reap().purged == 0
+        clock.advance(0.001)
+        assert engine.reap().purged == 1
+        assert (bench.state(short.receipt.id), bench.state(failed.receipt.id)) == (None, "failed")
+        clock.advance(8)
+        assert engine.reap().purged == 1
+        assert engine.list() == []
+
+    def test_a_purge_takes_the_record_but_not_the_count(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        hand, delivery = bench.leased(keep=1_000)
+        hand.settle(delivery)
+        clock.advance(1)
+        engine.reap()
+        audit = engine.audit()
+        assert (audit.accepted, audit.states["done"]) == (1, 1)
+
+    def test_a_live_message_is_never_purged(self, bench: Bench, engine: Engine, clock: MovableClock) -> None:
+        id = bench.publish(keep=0, keep_failed=0)
+        clock.advance(1_000_000)
+        engine.reap()
+        assert bench.state(id) == "ready"
+
+    def test_a_replayed_message_is_not_purged_by_its_former_life(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        hand, delivery = bench.leased(keep_failed=1_000)
+        hand.settle(delivery, "failed")
+        engine.replay(delivery.receipt.id)
+        clock.advance(5)
+        engine.reap()
+        assert bench.state(delivery.receipt.id) == "ready"
+
+    # --- the store ---
+
+    def test_lapsed_records_are_collected(self, bench: Bench, engine: Engine, clock: MovableClock) -> None:
+        engine.store_put("short", b"1", ttl=1.0)
+        engine.store_put("long", b"2", ttl=9.0)
+        engine.store_put("for ever", b"3")
+        clock.advance(1)
+        engine.reap()
+        assert [key for key, _ in engine.store_scan("")] == ["for ever", "long"]
+
+    def test_a_lapsed_record_whose_holder_is_leased_is_kept(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        hand, delivery = bench.leased()
+        engine.apply([], [Put("lock", b"", ttl=1_000, holder=delivery.receipt.id)])
+        clock.advance(20)
+        engine.reap()
+        assert bench.value("lock") == b""
+        hand.settle(delivery, "retry")
+        engine.reap()
+        assert bench.value("lock") is None
+
+    # --- portions ---
+
+    def test_a_reap_stops_at_its_limit_and_says_that_there_is_more(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        for _ in range(10):
+            bench.publish(expires_in=1_000)
+        clock.advance(1)
+        first = engine.reap(4)
+        assert first.more
+        assert 1 <= len(first.moved) < 10
+        total, rounds = len(first.moved), 1
+        while (ended := engine.reap(4)).more:
+            total, rounds = total + len(ended.moved), rounds + 1
+            assert rounds < 10
+        assert total + len(ended.moved) == 10
+
+    def test_portions_take_whatever_there_is_to_do(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        for n in range(6):
+            bench.publish(delay=1_000)
+            bench.publish(expires_in=1_000)
+            hand, delivery = bench.leased(keep=1_000)
+            hand.settle(delivery)
+            engine.store_put(f"key-{n}", b"", ttl=1.0)
+        clock.advance(31)
+        rounds = 1
+        while engine.reap(3).more:
+            rounds += 1
+            bench.check_books()
+            assert rounds < 100
+        assert rounds > 3
+        assert (engine.depth("q").ready, engine.owners(), engine.store_scan("")) == (6, [], [])
+        assert [record.state for record in engine.list()].count("done") == 0
+
+    def test_with_nothing_to_do_a_reap_does_nothing(self, bench: Bench, engine: Engine) -> None:
+        bench.publish()
+        assert engine.reap() == Ended()
+
+    def test_reaping_twice_is_harmless(self, bench: Bench, engine: Engine, clock: MovableClock) -> None:
+        _, delivery = bench.leased()
+        clock.advance(31)
+        engine.reap()
+        before = bench.record(delivery.receipt.id)
+        assert engine.reap() == Ended()
+        assert bench.record(delivery.receipt.id) == before
