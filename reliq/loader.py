@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from reliq.errors import AppNotFound
+from reliq.errors import AppNotFound, ReliqError
 
 if TYPE_CHECKING:
     from reliq.app import Reliq
@@ -145,6 +145,9 @@ def _broken(name: str, spec: str, error: BaseException) -> AppNotFound:
     """The import itself failed: the user's own frames tell why."""
     ours = (__file__, "<frozen importlib", importlib.__file__)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
+    if isinstance(error, ReliqError):  # the message says it all; where the user wrote it is what is missing
+        package = str(Path(__file__).parent) + os.sep
+        frames = [f for f in frames if not f.filename.startswith(package)] or frames
     lines = "".join([*traceback.format_list(frames), *traceback.format_exception_only(error)]).splitlines()
     shown = "\n".join(lines[-_SHOWN:])
     return AppNotFound(

@@ -12,6 +12,7 @@ from reliq.cli.failure import TIMEOUT, Silent
 from reliq.cli.result import show_ended
 from reliq.cli.show import document
 from reliq.cli.target import Target, common_options, json_option, pass_target
+from reliq.errors import ArgumentError
 
 if TYPE_CHECKING:
     from reliq.app import Reliq
@@ -90,7 +91,11 @@ def _typed(task: Task[..., Any], args: list[Any], kwargs: dict[str, Any]) -> tup
     from reliq.wire import arity
 
     arity.check(task.signature.signature, task.name, len(args), tuple(kwargs))
-    return task.signature.decode(json.dumps([args, kwargs]).encode())
+    try:
+        return task.signature.decode(json.dumps([args, kwargs]).encode())
+    except ArgumentError as error:  # it blames the publisher, but that is us
+        what = str(error).partition("; was it")[0].replace(" was sent ", " was given ").replace(" here:", ":")
+        raise ArgumentError(what) from error
 
 
 def _value(text: str) -> Any:

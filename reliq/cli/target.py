@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from reliq.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
     from reliq.app import Reliq
@@ -67,6 +70,7 @@ class Target:
         if url is not None:
             from reliq.plugins import open_engine
 
+            _refuse_new_file(url)
             return open_engine(url, app="reliq")
         if self.named_app is None:
             raise click.UsageError(
@@ -80,6 +84,16 @@ class Target:
             self._engine.close()
         if self._app is not None:
             self._app.close()
+
+
+def _refuse_new_file(url: str) -> None:
+    """Without an app nothing is published, so a database that is not there yet is a misspelt one."""
+    scheme, _, rest = url.partition(":///")
+    path = Path(rest.partition("?")[0])
+    if scheme == "sqlite" and rest and not path.exists():
+        raise BrokerUnavailable(
+            f"There is no database {path.absolute()}; the worker's banner and `reliq config` show which one the app uses"
+        )
 
 
 def common_options(command: F) -> F:

@@ -31,8 +31,8 @@ def test_the_last_part_of_a_name_is_enough_and_words_are_text(shop: Shop) -> Non
     ("args", "code", "said"),
     [
         (("shop.ad", "1"), 5, "did you mean 'shop.add'"),
-        (("add",), 2, "a"),
-        (("add", "x"), 2, "a"),
+        (("add",), 2, "missing"),
+        (("add", "x"), 2, "was given 'a' that does not fit its annotation `int`: Expected `int`, got `str`"),
         (("add", "1", "--countdown", "1", "--eta", "2030-01-01T00:00:00+00:00"), 2, "countdown"),
         (("add", "1", "--eta", "2030-01-01T00:00:00"), 2, "2030"),
         (("add", "1", "--eta", "soon"), 2, "is no moment"),
@@ -197,6 +197,11 @@ def test_a_broker_that_is_down_is_code_3(shop: Shop, monkeypatch: pytest.MonkeyP
         "error: redis://u:***@h/0 does not answer: connection refused\n"
         f"next:  reliq doctor --broker {shop.url}\n"
     )
+
+
+def test_looking_at_a_misspelt_database_does_not_create_it(shop: Shop, tmp_path: Path) -> None:
+    assert "There is no database" in shop.run("status", "--broker", "sqlite:///typo.db", code=3).stderr
+    assert not (tmp_path / "typo.db").exists()
 
 
 def test_an_error_of_ours_is_one_block_too(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,15 @@ def test_a_refusal_names_what_to_do(
     assert caught.value.__dict__["spec"] == spec
 
 
+def test_a_refusal_of_ours_in_the_module_shows_the_users_line_alone(project: Callable[..., None]) -> None:
+    project(shop="from reliq.app import Reliq\n\napp = Reliq('shop', leese=3)\n")
+    with pytest.raises(AppNotFound) as caught:
+        load_app("shop")
+    assert 'shop.py", line 3' in str(caught.value)
+    assert "did you mean 'lease'" in str(caught.value)
+    assert "config.py" not in str(caught.value)
+
+
 def test_a_failed_import_shows_the_users_lines_and_not_ours(project: Callable[..., None]) -> None:
     project(shop="def go():\n    1 / 0\n\ngo()\n")
     with pytest.raises(AppNotFound) as caught:
