@@ -156,8 +156,8 @@ class Broker(Protocol):
         settled first, as if their owner were live, and then nobody else is charged.  Without `guilty` the `started`
         ones (None: nobody can tell, so all) are charged: crashes + 1, due again after 1, 2, 4 ... s (at most 60 s) and
         claimed alone next, due("crashed"); one that crashed while it was alone and now has crashes >= max_crashes
-        ends failed("crashed N times").  All others become ready at their old place, attempt refunded.  With `guilty`, the
-        other started ones become ready uncharged with their attempt counted.
+        ends failed("crashed N times").  All others become ready at their old place, attempt refunded.  With `guilty`,
+        the other started ones become ready uncharged with their attempt counted.
         A message asked to stop is dropped("cancelled").  Then the owner is gone.
         """
         ...

@@ -15,8 +15,8 @@ class Store(Protocol):
     A record whose holder (a message id) is leased is live whatever its ttl: what hangs on a delivery has no clock of
     its own.  A write over a live record makes version + 1, any other version 1.
 
-    `ttl` is in seconds here (None: for ever).  A key is 1 to 512 characters, else `ValueError`.  The names carry the prefix `store_`
-    because an engine is a broker and a store in one object.
+    `ttl` is in seconds here (None: for ever).  A key is 1 to 512 characters, else `ValueError`.  The names carry the
+    prefix `store_` because an engine is a broker and a store in one object.
     """
 
     def store_get(self, key: str) -> Value | None:
