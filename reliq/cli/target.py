@@ -92,7 +92,7 @@ def _refuse_new_file(url: str) -> None:
     path = Path(rest.partition("?")[0])
     if scheme == "sqlite" and rest and not path.exists():
         raise BrokerUnavailable(
-            f"There is no database {path.absolute()}; the worker's banner and `reliq config` show which one the app uses"
+            f"There is no database {path.absolute()}; the worker's banner and `reliq config` name the one in use"
         )
 
 
