@@ -31,8 +31,9 @@ from reliq.demo.sources import source_files
 @click.option(
     "--sabotage", is_flag=True, help="Forge one settlement; the proof must notice, and the exit code is 1."
 )
+@click.option("--files", type=int, hidden=True, help="Only so many files, drawn by the seed.")
 @click.option("--keep", is_flag=True, help="Leave the database and say what to try with it.")
-def demo(url: str | None, seed: int | None, sabotage: bool, keep: bool) -> None:
+def demo(url: str | None, seed: int | None, sabotage: bool, keep: bool, files: int | None) -> None:
     """Count the standard library with workers that are killed while they count, and prove the sum.
 
     One task per source file, two workers, kills, retries, duplicates and crashing tasks; then the totals from the
@@ -42,12 +43,13 @@ def demo(url: str | None, seed: int | None, sabotage: bool, keep: bool) -> None:
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     folder = Path(tempfile.mkdtemp(prefix="reliq-demo-"))
     url = url or f"sqlite:///{folder}/demo.sqlite3"
+    paths = source_files()
+    if files is not None:
+        paths = random.Random(seed).sample(paths, min(files, len(paths)))
     display = open_display(sys.stdout)
     display.say(f"reliq demo, seed {seed} (`reliq demo --seed {seed}` does the same again)")
     try:
-        outcome = run_demo(
-            make_plan(source_files(), seed), url=url, folder=folder, sabotage=sabotage, display=display
-        )
+        outcome = run_demo(make_plan(paths, seed), url=url, folder=folder, sabotage=sabotage, display=display)
     except Exception:
         keep = True
         click.echo(f"What there is of it is left in {folder}", err=True)

@@ -20,7 +20,6 @@ class Kill:
     """A worker that was killed with its child, and the file that was being counted."""
 
     worker: int
-    processes: int
     path: str
     id: str
 
@@ -37,9 +36,9 @@ def kill_one(fleet: Fleet, journals: Path, dice: random.Random) -> Kill | None:
         signal_tree(worker.pid, signal.SIGSTOP)
         running = _running(worker, journals)
         if running is not None:
-            killed = worker.kill()
+            worker.kill()
             fleet.replace(worker.pid)
-            return Kill(worker.pid, len(killed), running.details["path"], running.id)
+            return Kill(worker.pid, running.details["path"], running.id)
         signal_tree(worker.pid, signal.SIGCONT)
         time.sleep(0.003)
     return None

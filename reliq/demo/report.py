@@ -38,7 +38,8 @@ def proof_lines(proof: Proof) -> Iterator[str]:
     for claim, against in proof.claims:
         yield f"  {'no ' if against else 'yes'}  {claim}" + (f": {against}" if against else "")
     if proof.discarded:
-        yield f"  ({proof.discarded} finished runs were killed before their settlement; only their second run counts)"
+        yield f"  ({proof.discarded} runs were finished but not settled when their worker was killed, and do not count:"
+        yield "  the run that was settled does)"
 
 
 def next_commands(outcome: Outcome, url: str) -> Iterator[str]:

@@ -47,6 +47,7 @@ def run_demo(plan: Plan, *, url: str, folder: Path, sabotage: bool, display: Dis
     queue = f"demo-{plan.seed}-{os.getpid()}"
     journals = folder / "journals"
     journals.mkdir()
+    (folder / "run").mkdir(mode=0o700)
     display.say(f"{app.broker.url}: {app.broker.capabilities.durability}")
     published, refused = _publish(plan, queue, display)
     if sabotage:
@@ -57,6 +58,7 @@ def run_demo(plan: Plan, *, url: str, folder: Path, sabotage: bool, display: Dis
         "RELIQ_LEASE": str(LEASE),
         "RELIQ_RENEW_EVERY": str(RENEWAL),
         JOURNALS: str(journals),
+        "XDG_RUNTIME_DIR": str(folder / "run"),  # a killed worker cannot take its health file away
     }
     arguments = ["-A", "reliq.demo.app:app", "-c", "1", "-Q", queue]
     with Fleet(arguments, size=2, folder=folder, environment=environment) as fleet:
@@ -120,9 +122,7 @@ def _work(plan: Plan, fleet: Fleet, queue: str, journals: Path, total: int, disp
             kill = kill_one(fleet, journals, dice)
             if kill is not None:
                 kills.append(kill)
-                display.say(
-                    f"killed worker {kill.worker} ({kill.processes} processes) while it counted {kill.path}"
-                )
+                display.say(f"killed worker {kill.worker} and its child while a task ran: {kill.path}")
         time.sleep(0.05)
     display.progress(_WORK, total, total)
     return kills

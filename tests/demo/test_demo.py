@@ -1,0 +1,76 @@
+"""The demo as a user sees it, on a few files; and on all of them in the full form."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SEED = "7"
+
+
+def run_demo(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "reliq", "demo", "--seed", SEED, *arguments],
+        env={**os.environ, "TMPDIR": str(tmp_path), "NO_COLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=False,
+    )
+
+
+def number(output: str, name: str) -> int:
+    found = re.search(rf"^  {name} +([\d,]+) ", output, re.MULTILINE)
+    assert found, output
+    return int(found[1].replace(",", ""))
+
+
+def test_the_sum_is_proved_although_workers_are_killed(tmp_path: Path) -> None:
+    run = run_demo(tmp_path, "--files", "200")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "two workers: lease 3 s, renewal 1 s" in run.stdout
+    assert (
+        len(re.findall(r"^killed worker \d+ and its child while a task ran: \S+$", run.stdout, re.MULTILINE))
+        >= 3
+    )
+    assert number(run.stdout, "published") == 202
+    assert number(run.stdout, "refused") == 20
+    assert number(run.stdout, "retried") >= 4
+    assert number(run.stdout, "quarantined") == 2
+    assert number(run.stdout, "run") == 202 + number(run.stdout, "repeated") + number(run.stdout, "retried")
+    assert "the sum is proved" in run.stdout and "\n  no " not in run.stdout
+    assert not list(tmp_path.glob("reliq-demo-*")), "it leaves nothing behind"
+
+
+def test_a_forged_settlement_is_found_out(tmp_path: Path) -> None:
+    run = run_demo(tmp_path, "--files", "60", "--sabotage", "--keep")
+    assert run.returncode == 1, run.stdout + run.stderr
+    forged = re.search(r"^sabotage: (\S+) was settled as done", run.stdout, re.MULTILINE)
+    assert forged, run.stdout
+    assert f"{forged[1]} does not" in run.stdout
+    assert "  no   the totals are equal: files: 59 is not 60" in run.stdout
+    assert "THE PROOF FAILED" in run.stdout
+    why = re.search(r"^  reliq (why .*?)   #", run.stdout, re.MULTILINE)
+    assert why, run.stdout
+    told = subprocess.run(
+        [sys.executable, "-m", "reliq", *why[1].split()],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert told.returncode == 0 and "attempt 2" in told.stdout, told.stdout + told.stderr
+
+
+@pytest.mark.full
+def test_the_whole_library_takes_less_than_a_minute(tmp_path: Path) -> None:
+    begun = time.monotonic()
+    run = run_demo(tmp_path)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert time.monotonic() - begun < 60
