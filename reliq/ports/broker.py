@@ -80,7 +80,11 @@ class Broker(Protocol):
     # --- workers ---
 
     def register(self, owner: str, lease: float, about: Mapping[str, str] | None = None) -> None:
-        """Make `owner` live for `lease` seconds.  By the parent only.  An id is never used twice."""
+        """Make `owner` live for `lease` seconds.  By the parent only.
+
+        An id is never used twice: `BrokerRefused` for one that was buried within the last minute.  Again for a live
+        one it is a renewal.
+        """
         ...
 
     def claim(
@@ -95,11 +99,12 @@ class Broker(Protocol):
     ) -> Claimed:
         """Apply `settlements` as `settle` does, then lease up to `limit` ready messages to `owner`, in one step.
 
-        Due messages of these queues whose time has come are promoted first, in due order; a message whose `expires`
-        has come is dropped("expired") when the claim comes upon it, instead of being leased.  `queues` in the order
-        given: the first that has work serves first; within a queue the highest priority first, first in first out
-        within a priority.  (Fairness between queues is the caller's: it rotates the list.)  A lease gives the message
-        attempt + 1 and the fence max(last fence + 1, now in microseconds).
+        Waiting messages whose `expires` has come, of whatever queue, are dropped("expired") first, then due messages
+        of these queues whose time has come are promoted, in due order (1000 of each at least, where there are as
+        many); an expired message is never leased.  `queues` in the order given: the first that has work serves first;
+        within a queue the highest priority first, first in first out within a priority.  (Fairness between queues is
+        the caller's: it rotates the list.)  A lease gives the message attempt + 1 and the fence max(last fence + 1,
+        now in microseconds).
 
         Charged messages (crashes > 0) are leased only alone: to an owner that, after the settlements, holds nothing,
         and then as the only delivery, `alone` set; while an owner holds one it is given nothing else.  An empty owner

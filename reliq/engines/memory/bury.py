@@ -36,6 +36,7 @@ def bury(
             _charge(memory, message)
         finish(memory)
     del memory.owners[name]
+    memory.graves[name] = memory.messages.now
     return [report(message) for message in held]
 
 

@@ -1,4 +1,4 @@
-"""Claiming: promote what is due, drop what has expired, lease what is left; O(log n) for each message."""
+"""Claiming: drop what has expired, promote what is due, lease what is ready; O(log n) for each message."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from reliq.ports.values import Claimed, Delivery
 
 def take(memory: Memory, owner: Owner, queues: Sequence[str], limit: int) -> Claimed:
     """Lease up to `limit` messages to a live owner."""
+    while message := next_expired(memory):
+        drop_expired(memory, message)
     for queue in queues:
-        promote(memory, queue)
+        while message := next_due(memory, queue):
+            memory.messages.promote(message)
     deliveries: list[Delivery] = []
     if not owner.held and (charged := _first_charged(memory, queues)):
         deliveries.append(_lease(memory, charged, owner))
@@ -26,7 +29,7 @@ def take(memory: Memory, owner: Owner, queues: Sequence[str], limit: int) -> Cla
     held_others = len(owner.held) > len(deliveries)
     return Claimed(
         deliveries=tuple(deliveries),
-        next_due=None if deliveries else _next_due(memory, queues),
+        next_due=None if deliveries else _earliest_due(memory, queues),
         wants_alone=held_others and _first_charged(memory, queues) is not None,
     )
 
@@ -43,43 +46,37 @@ def again(owner: Owner) -> Claimed:
     )
 
 
-def promote(memory: Memory, queue: str) -> None:
-    """Make the messages of a queue ready whose time has come, in due order, unless they have expired."""
-    while message := next_promotable(memory, queue):
-        if not drop_expired(memory, message):
-            memory.messages.promote(message)
-
-
-def next_promotable(memory: Memory, queue: str) -> Message | None:
+def next_due(memory: Memory, queue: str) -> Message | None:
+    """The first message of a queue whose time has come."""
     line = memory.messages.lines.get(queue)
     message = line.due.first() if line else None
     return message if message and message.due <= memory.messages.now else None
 
 
-def drop_expired(memory: Memory, message: Message) -> bool:
-    """Drop a waiting message that was to begin before now."""
-    if message.expires is None or message.expires > memory.messages.now:
-        return False
+def next_expired(memory: Memory) -> Message | None:
+    """The first waiting message that was to begin before now."""
+    message = memory.messages.expiring.first()
+    return (
+        message
+        if message and message.expires is not None and message.expires <= memory.messages.now
+        else None
+    )
+
+
+def drop_expired(memory: Memory, message: Message) -> None:
     memory.messages.end(message, "dropped", "expired")
     finish(memory)
-    return True
 
 
-def _first(memory: Memory, queue: str, *, charged: bool = False) -> Message | None:
-    """The first ready message of a queue; expired ones on the way are dropped."""
-    # The line is looked up each time: dropping the last message of a queue removes it, `on_end` may bring a new one.
-    while line := memory.messages.lines.get(queue):
-        message = (line.charged if charged else line.ready).first()
-        if message is None or not drop_expired(memory, message):
-            return message
-    return None
+def _first(memory: Memory, queue: str) -> Message | None:
+    line = memory.messages.lines.get(queue)
+    return line.ready.first() if line else None
 
 
 def _first_charged(memory: Memory, queues: Sequence[str]) -> Message | None:
-    for queue in queues:
-        if message := _first(memory, queue, charged=True):
-            return message
-    return None
+    lines = (memory.messages.lines.get(queue) for queue in queues)
+    firsts = (line.charged.first() for line in lines if line)
+    return next((message for message in firsts if message), None)
 
 
 def _lease(memory: Memory, message: Message, owner: Owner) -> Delivery:
@@ -87,7 +84,7 @@ def _lease(memory: Memory, message: Message, owner: Owner) -> Delivery:
     return message.delivery()
 
 
-def _next_due(memory: Memory, queues: Sequence[str]) -> int | None:
+def _earliest_due(memory: Memory, queues: Sequence[str]) -> int | None:
     lines = (memory.messages.lines.get(queue) for queue in queues)
     firsts = (line.due.first() for line in lines if line)
     return min((message.due for message in firsts if message), default=None)

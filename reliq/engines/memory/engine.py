@@ -13,6 +13,7 @@ from reliq.engines.memory.publish import publish_one
 from reliq.engines.memory.reap import Reaping
 from reliq.engines.memory.settle import finish, settle_one
 from reliq.engines.memory.store import MemoryStore
+from reliq.errors import BrokerRefused
 from reliq.ports.values import (
     Audit,
     Cancelled,
@@ -96,6 +97,10 @@ class MemoryEngine(MemoryStore):
     def register(self, owner: str, lease: float, about: Mapping[str, str] | None = None) -> None:
         with self._step() as memory:
             now = memory.messages.now
+            if owner in memory.graves:
+                raise BrokerRefused(
+                    f"Owner {owner} is dead; a new process registers under a new id", owner=owner
+                )
             known = memory.owners.setdefault(owner, Owner(owner, now, now, dict(about or {})))
             known.expires = now + math.ceil(lease * 1000)
 

@@ -9,6 +9,8 @@ from reliq.engines.memory.owner import Owner
 from reliq.engines.memory.records import Indexes, Records
 from reliq.policy.clock import Clock
 
+GRAVE = 60_000  # ms
+
 
 class Memory:
     """The data and the one lock over it.
@@ -23,6 +25,7 @@ class Memory:
         self.records = Records(self.messages)
         self.indexes = Indexes()
         self.owners: dict[str, Owner] = {}
+        self.graves: dict[str, int] = {}  # owners that are gone, and when; oldest first
         lock = threading.RLock()
         self.lock = lock
         self.work = threading.Condition(lock)
@@ -32,6 +35,13 @@ class Memory:
     def begin(self) -> None:
         """A step begins: everything in it happens at one moment."""
         self.messages.now = self.clock.now_ms()
+
+    def forget_graves(self) -> None:
+        """An owner is known to be gone for a minute: longer than any repeated call to register it can be under way."""
+        for name, moment in list(self.graves.items()):
+            if moment > self.messages.now - GRAVE:
+                break
+            del self.graves[name]
 
     def wake(self) -> None:
         """A step ended: wake those who wait for what it did."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reliq.engines.memory.bury import bury, report
-from reliq.engines.memory.claim import drop_expired, next_promotable
+from reliq.engines.memory.claim import drop_expired, next_due, next_expired
 from reliq.engines.memory.memory import Memory
 from reliq.ports.values import Ended, Moved
 
@@ -20,10 +20,11 @@ class Reaping:
 
     def run(self, grace: float) -> Ended:
         self._bury(grace)
-        self._promote()
         self._expire()
+        self._promote()
         self._purge()
         self._memory.messages.drop_tombstones()
+        self._memory.forget_graves()
         self._left -= self._memory.records.collect(max(0, self._left))
         return Ended(tuple(self._moved), tuple(self._gone), self._purged, more=self._left <= 0)
 
@@ -38,17 +39,13 @@ class Reaping:
 
     def _promote(self) -> None:
         for queue in list(self._memory.messages.lines):
-            while self._left > 0 and (message := next_promotable(self._memory, queue)):
-                if drop_expired(self._memory, message):
-                    self._moved.append(report(message))
-                else:
-                    self._memory.messages.promote(message)
+            while self._left > 0 and (message := next_due(self._memory, queue)):
+                self._memory.messages.promote(message)
                 self._left -= 1
 
     def _expire(self) -> None:
-        while self._left > 0 and (message := self._memory.messages.expiring.first()):
-            if not drop_expired(self._memory, message):
-                break
+        while self._left > 0 and (message := next_expired(self._memory)):
+            drop_expired(self._memory, message)
             self._moved.append(report(message))
             self._left -= 1
 

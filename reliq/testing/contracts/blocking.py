@@ -12,9 +12,9 @@ import pytest
 
 from reliq.errors import BrokerUnavailable, ForkedConnection
 from reliq.ports.broker import Engine
-from reliq.ports.values import Claimed
+from reliq.ports.values import Claimed, Publication, Receipt, Settlement
 from reliq.testing.contracts.base import Contract
-from reliq.testing.contracts.bench import Bench, Hand, verdict
+from reliq.testing.contracts.bench import Bench, Hand, envelope_of, verdict
 
 SOON = 0.9  # seconds; a wake that was pushed arrives well within the second for which a claim may block
 GIVE_UP = 10.0
@@ -196,7 +196,7 @@ class Blocking(Contract):
         engine.close()
         engine.close()
         for use in (
-            lambda: engine.publish([]),
+            lambda: engine.publish([Publication(envelope_of())]),
             lambda: engine.get("x"),
             lambda: engine.store_get("x"),
             engine.audit,
@@ -209,11 +209,12 @@ class Blocking(Contract):
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     def test_every_call_in_a_fork_is_refused(self, bench: Bench, engine: Engine) -> None:
         id = bench.publish()
+        receipt = Receipt(id, "x", 1)
         calls: list[Callable[[], Any]] = [
-            lambda: engine.publish([]),
+            lambda: engine.publish([Publication(envelope_of())]),
             lambda: engine.claim("x", ["q"], limit=1, seq=1),
-            lambda: engine.settle([]),
-            lambda: engine.give_back([]),
+            lambda: engine.settle([Settlement(receipt, "done")]),
+            lambda: engine.give_back([receipt]),
             lambda: engine.register("x", 1.0),
             lambda: engine.renew("x", 1.0),
             lambda: engine.bury("x", started=None),

@@ -252,6 +252,13 @@ class Claiming(Contract):
         assert bench.ended(expired) == ("dropped", "expired")
         assert bench.record(expired).attempt == 0
 
+    def test_a_claim_drops_what_expired_in_other_queues_too(self, bench: Bench, clock: MovableClock) -> None:
+        expired = bench.publish(queue="other", expires_in=1_000)
+        waiting = bench.publish(queue="other", delay=5_000, expires_in=1_000)
+        clock.advance(1)
+        assert bench.hand().ids("q") == []
+        assert [bench.ended(id) for id in (expired, waiting)] == [("dropped", "expired")] * 2
+
     def test_a_message_is_leased_until_the_moment_it_expires(self, bench: Bench, clock: MovableClock) -> None:
         id = bench.publish(expires_in=1_000)
         clock.advance(0.999)

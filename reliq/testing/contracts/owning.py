@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
+from reliq.errors import BrokerRefused
 from reliq.ports.broker import Engine
 from reliq.testing.contracts.base import Contract, MovableClock, needs
 from reliq.testing.contracts.bench import Bench
@@ -55,6 +57,14 @@ class Owning(Contract):
         hand.crash()
         assert not engine.renew(hand.name, 30.0).live
         assert engine.owners() == []
+
+    def test_a_buried_owner_may_not_register_again(self, bench: Bench, engine: Engine) -> None:
+        hand, delivery = bench.leased()
+        hand.crash()
+        with pytest.raises(BrokerRefused):
+            engine.register(hand.name, 30.0)
+        assert engine.owners() == []
+        assert hand.settle(delivery).status == "stale"
 
     def test_a_reaped_owner_may_not_renew(self, bench: Bench, engine: Engine, clock: MovableClock) -> None:
         hand = bench.hand(lease=3)

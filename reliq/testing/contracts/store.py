@@ -194,7 +194,7 @@ class StoreContract(Contract):
         self, engine: Engine
     ) -> None:
         engine.store_put("n", b"four")
-        with pytest.raises(ValueError, match="integer"):
+        with pytest.raises(ValueError, match="int"):
             engine.store_incr("n")
         assert engine.store_get("n") == Value(b"four", 1, None, None)
 
