@@ -54,11 +54,11 @@ class Publisher:
         Raises `PublishRefused` (certain: nothing was accepted) or `PublishUnknown` (publish the same id again).
         """
         if not task.chain.publish:
-            envelope = self._envelope(task, task.signature.encode(args, kwargs), call or _NONE)
+            body = task.signature.encode(args, kwargs)
+            envelope = self._envelope(task, body, call) if call else self._plain(task, body)
             published = self._send([Publication(envelope)])[0]
-            error = _error_of(published)
-            if error is not None:
-                raise error
+            if published.status == "refused":
+                raise _error_of(published)
             return Handle(self._app, envelope.id, task)
         outcome = self.many([(task, args, kwargs, call)])[0]
         if isinstance(outcome, BaseException):
@@ -70,6 +70,8 @@ class Publisher:
         calls: Sequence[tuple[Task[..., Any], tuple[Any, ...], dict[str, Any], Mapping[str, Any] | None]],
     ) -> list[Handle[Any] | Exception]:
         """Publish many calls in one step to the broker; a handle or an error for each, in order."""
+        if not any(call[0].chain.publish for call in calls):
+            return self._many_plain(calls)
         flights = [_Flight(self, *call) for call in calls]
         waiting = [f for f in flights if f.publication is not None]
         try:
@@ -83,8 +85,32 @@ class Publisher:
                 raise
             return [f.outcome() for f in flights]
         for flight, published in zip(waiting, answers, strict=True):
-            flight.land(published, _error_of(published))
+            flight.land(published, _error_of(published) if published.status == "refused" else None)
         return [f.outcome() for f in flights]
+
+    def _many_plain(
+        self,
+        calls: Sequence[tuple[Task[..., Any], tuple[Any, ...], dict[str, Any], Mapping[str, Any] | None]],
+    ) -> list[Handle[Any] | Exception]:
+        app = self._app
+        outcomes: list[Handle[Any] | Exception] = []
+        publications: list[Publication] = []
+        places: list[int] = []
+        for place, (task, args, kwargs, call) in enumerate(calls):
+            try:
+                body = task.signature.encode(args, kwargs)
+                envelope = self._envelope(task, body, call) if call else self._plain(task, body)
+            except Exception as error:
+                outcomes.append(error)
+            else:
+                publications.append(Publication(envelope))
+                places.append(place)
+                outcomes.append(Handle(app, envelope.id, task))
+        if publications:
+            for place, published in zip(places, self._send(publications), strict=True):
+                if published.status == "refused":
+                    outcomes[place] = _error_of(published)
+        return outcomes
 
     def _send(self, publications: list[Publication]) -> list[Published]:
         app = self._app
@@ -106,6 +132,31 @@ class Publisher:
             raise PublishRefused(f"Nothing was published: {error}") from error
 
     # --- envelopes ---
+
+    def _plain(self, task: Task[..., Any], body: bytes) -> Envelope:
+        """The envelope of a call without options and hooks: most calls, so only what differs is looked at."""
+        app = self._app
+        defaults = app.defaults(task)
+        id = new_id()
+        if len(body) > defaults.max_message:
+            raise _too_large(f"arguments of {len(body):,} bytes", task.name, id, defaults.max_message)
+        running = _current.get()
+        parent = running.envelope if running is not None and running.app is app else None
+        return Envelope(
+            v=WIRE_VERSION,
+            id=id,
+            task=task.name,
+            queue=defaults.queue,
+            body=body,
+            priority=defaults.priority,
+            expires_in=defaults.expires_in,
+            max_crashes=defaults.max_crashes,
+            keep=defaults.keep_ignored if defaults.ignore_result else defaults.keep,
+            keep_failed=defaults.keep_failed,
+            keep_result=not defaults.ignore_result,
+            root=None if parent is None else parent.root or parent.id,
+            parent=None if parent is None else parent.id,
+        )
 
     def _envelope(
         self,
@@ -192,9 +243,8 @@ def _too_large(what: str, task: str, id: str, limit: int) -> MessageTooLarge:
     )
 
 
-def _error_of(published: Published) -> PublishRefused | None:
-    if published.status != "refused":
-        return None
+def _error_of(published: Published) -> PublishRefused:
+    """The error for a refused publication."""
     found = published.found
     if found is not None:
         return GuardRefused(
