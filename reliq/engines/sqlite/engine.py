@@ -38,8 +38,7 @@ from reliq.ports.values import (
 )
 
 MAX_WAIT = 1.0  # seconds; a lost wake costs at most that
-_BOOK = """UPDATE book SET accepted = accepted + ?, done = done + ?, failed = failed + ?, dropped = dropped + ?,
-  purged = purged + ?"""
+_BOOK = "UPDATE book SET done = done + ?, failed = failed + ?, dropped = dropped + ?, purged = purged + ?"
 _json = msgspec.json.Encoder()
 
 
@@ -230,8 +229,8 @@ class SqliteEngine(SqliteStore):
 
     def _complete(self, step: Step) -> Callable[[], None] | None:
         """Bring the books up to date; what to do after the commit."""
-        if step.accepted or step.done or step.failed or step.dropped or step.purged:
-            step.execute(_BOOK, (step.accepted, step.done, step.failed, step.dropped, step.purged))
+        if step.done or step.failed or step.dropped or step.purged:
+            step.execute(_BOOK, (step.done, step.failed, step.dropped, step.purged))
         if not step.woken and not step.ended:
             return None
         found = wake.called(step)

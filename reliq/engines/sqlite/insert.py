@@ -17,6 +17,7 @@ Values = tuple[Any, ...]
 INSERT = """INSERT INTO message (state, queue, priority, place, due, published, expires, max_crashes, keep, keep_failed,
   keep_result, dedupe, id, task, on_end, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
   ON CONFLICT (id) DO NOTHING"""
+_FREE = "UPDATE message SET id = '#' || seq, gone = NULL WHERE id = ? AND state = 7 AND gone <= ?"
 
 
 def values_of(envelope: Envelope, payload: bytes, now: int, place: int) -> Values:
@@ -57,15 +58,14 @@ def insert(step: Step, values: Values) -> bool:
 
 
 def note(step: Step, values: Values) -> None:
-    """The books, and who should wake, for a row that was added."""
-    step.accepted += 1
+    """Who should wake, for a row that was added."""
     if values[4] <= step.now + SOON:
         step.wake(values[1])
 
 
 def lapsed_tombstone(step: Step, id: str) -> bool:
-    """Remove what only kept the id a duplicate, if its time is over; True: it was there."""
-    return bool(step.execute("DELETE FROM message WHERE id = ? AND state = 7 AND gone <= ?", (id, step.now)).rowcount)
+    """Free the id of what only kept it a duplicate, if its time is over; True: that was so."""
+    return bool(step.execute(_FREE, (id, step.now)).rowcount)
 
 
 def due_time(envelope: Envelope, now: int) -> int:

@@ -75,7 +75,6 @@ def remove(step: Step, id: str) -> bool:
     if row is None or row.live:
         return False
     step.execute(_TOMBSTONE, (id,))
-    step.execute("DELETE FROM message WHERE id = ? AND gone <= ?", (id, step.now))
     step.purged += 1
     return True
 
@@ -139,7 +138,7 @@ _BREACHES = (
            WHERE m.state = 3 AND (o.id IS NULL OR o.state = 2 OR m.claimed IS NULL OR m.claim IS NULL)""",
     ),
     ("has an end if and only if it ended", "SELECT id FROM message WHERE state < 7 AND (ended IS NULL) = (state >= 4)"),
-    ("keeps an end of its life once it ended", "SELECT id FROM message WHERE (gone IS NULL) = (state >= 4)"),
+    ("keeps an end of its life once it ended", "SELECT id FROM message WHERE state < 7 AND (gone IS NULL) = (state >= 4)"),
     (
         "is charged if and only if it waits to be alone",
         "SELECT id FROM message WHERE (state = 0 AND crashes > 0) OR (state = 1 AND crashes = 0)",
@@ -154,9 +153,8 @@ _BREACHES = (
 
 
 def audit(execute: Any) -> Audit:
-    accepted, done, failed, dropped, purged = execute(
-        "SELECT accepted, done, failed, dropped, purged FROM book"
-    ).fetchone()
+    done, failed, dropped, purged = execute("SELECT done, failed, dropped, purged FROM book").fetchone()
+    accepted = execute("SELECT coalesce(max(seq), 0) FROM message").fetchone()[0]
     rows = dict(execute("SELECT state, count(*) FROM message GROUP BY state").fetchall())
     states = {
         "ready": rows.get(0, 0) + rows.get(1, 0),

@@ -21,7 +21,9 @@ _DUE_QUEUES = """WITH RECURSIVE q (name) AS (
     AND (SELECT min(due) FROM message INDEXED BY message_due WHERE state = 2 AND queue = q.name) <= ?"""
 _LOOK = """SELECT
   EXISTS (SELECT 1 FROM message INDEXED BY message_expires WHERE expires IS NOT NULL AND expires <= ?1 AND state <= 2),
-  EXISTS (SELECT 1 FROM message INDEXED BY message_gone WHERE state >= 4 AND gone <= ?1),
+  EXISTS (SELECT 1 FROM message INDEXED BY message_gone WHERE state >= 4 AND gone <= ?1)
+    OR EXISTS (SELECT 1 FROM message INDEXED BY message_gone WHERE state >= 4 AND gone IS NULL
+      AND seq < (SELECT max(seq) FROM message)),
   EXISTS (SELECT 1 FROM store INDEXED BY store_expires WHERE expires <= ?1),
   EXISTS (SELECT 1 FROM waiter WHERE until < ?1 - 60000),
   EXISTS (SELECT 1 FROM owner WHERE state = 2 AND expires < ?1 - 60000)"""
@@ -31,7 +33,11 @@ _BURY = """UPDATE message SET state = 7, gone = published + dedupe, payload = x'
 _PURGE = """DELETE FROM message WHERE seq IN (SELECT seq FROM message INDEXED BY message_gone
   WHERE state >= 4 AND gone <= ? AND state < 7 ORDER BY gone LIMIT ?)"""
 _TOMBSTONES = """DELETE FROM message WHERE seq IN (SELECT seq FROM message INDEXED BY message_gone
-  WHERE state >= 4 AND gone <= ? AND state = 7 ORDER BY gone LIMIT ?)"""
+  WHERE state >= 4 AND (gone <= ?1 OR gone IS NULL) AND state = 7 AND seq < (SELECT max(seq) FROM message) LIMIT ?2)"""
+# The last row tells how many were accepted, so it stays, as nothing but a number.
+_LAST = """UPDATE message SET state = 7, gone = NULL, id = '#' || seq, payload = x'', value = NULL, error = NULL,
+  on_end = NULL, history = NULL, reason = NULL
+  WHERE seq = (SELECT max(seq) FROM message) AND state {states} AND gone <= ?"""
 # A record names its owner; an owner that was gone before the oldest record was published is named by none.
 _OWNERS = """DELETE FROM owner WHERE state = 2 AND expires < ?1 - 60000
   AND expires < coalesce((SELECT published FROM message ORDER BY seq LIMIT 1), ?1)"""
@@ -111,10 +117,12 @@ class Reaping:
 def purge(step: Step, limit: int) -> int:
     """Remove ended records past their life; an id still in its window leaves a tombstone.  How many records went."""
     buried: int = step.execute(_BURY, (step.now, limit)).rowcount
-    deleted: int = step.execute(_PURGE, (step.now, limit - buried)).rowcount
+    last: int = step.execute(_LAST.format(states="IN (4, 5, 6)"), (step.now,)).rowcount
+    deleted: int = step.execute(_PURGE, (step.now, max(0, limit - buried - last))).rowcount
+    step.execute(_LAST.format(states="= 7"), (step.now,))
     step.execute(_TOMBSTONES, (step.now, limit))
-    step.purged += buried + deleted
-    return buried + deleted
+    step.purged += buried + last + deleted
+    return buried + last + deleted
 
 
 def _collect(step: Step, limit: int) -> int:

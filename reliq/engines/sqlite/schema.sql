@@ -1,11 +1,11 @@
 -- Version 1 of the file (PRAGMA user_version).  Times are milliseconds UTC.
 --
 -- State codes: 0 ready, 1 ready but charged with a crash (claimed alone), 2 due, 3 leased, 4 done, 5 failed,
--- 6 dropped, 7 tombstone (a removed record that still answers `duplicate`).  Queries name the states as literals,
+-- 6 dropped, 7 tombstone (of a removed record: its id still answers `duplicate`, until `gone`; NULL: no more).  Queries name the states as literals,
 -- or the partial indexes would not serve them.
 
 CREATE TABLE message (
-  seq INTEGER PRIMARY KEY,              -- order of acceptance
+  seq INTEGER PRIMARY KEY,              -- its number among all ever accepted: no gaps, and the last row is never deleted
   state INTEGER NOT NULL,
   queue TEXT NOT NULL,
   priority INTEGER NOT NULL,
@@ -61,15 +61,15 @@ CREATE TABLE owner (
 );
 CREATE INDEX owner_expires ON owner (state, expires);
 
--- The independent books of audit(): one row, written once per transaction.
+-- The books of audit() beside the rows: one row, written once per transaction that ends something.  (What was accepted
+-- is the last `seq`: a serial number costs a publish nothing, a counter here would cost it a page.)
 CREATE TABLE book (
-  accepted INTEGER NOT NULL,
   done INTEGER NOT NULL,
   failed INTEGER NOT NULL,
   dropped INTEGER NOT NULL,
   purged INTEGER NOT NULL               -- ended records that are no longer here
 );
-INSERT INTO book VALUES (0, 0, 0, 0, 0);
+INSERT INTO book VALUES (0, 0, 0, 0);
 
 -- Who idles, and where to send the byte that wakes it.  For a queue (queues) or for one ending (message).
 CREATE TABLE waiter (
