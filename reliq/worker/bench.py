@@ -19,8 +19,6 @@ from reliq.worker.slots import Slots
 
 logger = logging.getLogger("reliq.worker")
 
-LAST_FLUSH = 2.0  # seconds for the last settlements when the broker does not answer
-
 
 class Bench:
     """Takes deliveries for one owner, runs them and settles them, until stopped.
@@ -84,7 +82,7 @@ class Bench:
         try:
             self._slots.run()
             self._await_async()
-            self._settler.flush_until(time.monotonic() + LAST_FLUSH)
+            self._settler.flush_until(time.monotonic() + self.options.grace)
         finally:
             self._shutdown()
 

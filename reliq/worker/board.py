@@ -24,11 +24,13 @@ from reliq.worker import posix
 FREE, HELD, STARTED, FINISHED, TAKEN, PARKED = range(6)
 
 _HEADER = 512
-_ENTRY = struct.Struct("<Qdd??B")  # fence, started, hard limit, is async, id is a digest, length of the id
-_ENTRY_SIZE = 192
-_ID = _ENTRY.size
-_MAX_ID = _ENTRY_SIZE - _ID
+_MAX_ID = 165
+_ENTRY = struct.Struct(
+    f"<Qdd??B{_MAX_ID}s"
+)  # fence, started, hard limit, is async, id is a digest, its length, id
+_ENTRY_SIZE = _ENTRY.size
 _TIMES = struct.Struct("<d")
+_TIME_INTO = _TIMES.pack_into
 _COUNTS = struct.Struct("<QQQ")  # successful claims, deliveries claimed, deliveries settled
 _LAST_CLAIM, _COUNTERS = 8, 16
 _READY, _FULL, _PAUSED, _ORPHANED, _RETIRED = range(64, 69)
@@ -70,7 +72,8 @@ class Board:
         self._entries = -(-(_HEADER + capacity) // 64) * 64
         self._memory = mmap.mmap(-1 if fd is None else fd, size_of(capacity))
         self._mutex = threading.Lock()
-        self._record = posix.RecordLock(fd) if fd is not None else None
+        self._record = posix.RecordLock(fd)
+        self._lock, self._unlock = self._record.acquire, self._record.release
         self._free = list(range(capacity - 1, -1, -1))
 
     # --- the child's side ---
@@ -81,7 +84,7 @@ class Board:
 
     def hold(self, deliveries: Iterable[Delivery]) -> list[int]:
         """Write down a claimed batch; the caller has looked at `room`."""
-        memory, free, entries = self._memory, self._free, self._entries
+        memory, free, entries, pack = self._memory, self._free, self._entries, _ENTRY.pack_into
         indices = []
         for delivery in deliveries:
             receipt = delivery.receipt
@@ -91,24 +94,21 @@ class Board:
             digest = len(name) > _MAX_ID
             if digest:
                 name = _digest(receipt.id)
-            _ENTRY.pack_into(memory, at, receipt.fence, 0.0, 0.0, False, digest, len(name))
-            memory[at + _ID : at + _ID + len(name)] = name
+            pack(memory, at, receipt.fence, 0.0, 0.0, False, digest, len(name), name)
             memory[_HEADER + index] = HELD
             indices.append(index)
         return indices
 
     def start(self, index: int, now: float) -> bool:
         """The task of this delivery begins; False: the parent has taken it back."""
-        memory, record = self._memory, self._record
+        memory = self._memory
         with self._mutex:
-            if record is not None:
-                record.acquire()
+            self._lock()
             ours = memory[_HEADER + index] != TAKEN
             if ours:
-                _TIMES.pack_into(memory, self._entries + index * _ENTRY_SIZE + 8, now)
+                _TIME_INTO(memory, self._entries + index * _ENTRY_SIZE + 8, now)
                 memory[_HEADER + index] = STARTED
-            if record is not None:
-                record.release()
+            self._unlock()
         return ours
 
     def limit(self, index: int, hard: float) -> None:
@@ -181,7 +181,7 @@ class Board:
         if not self._mutex.acquire(timeout=timeout):
             return None
         try:
-            if self._record is not None and not self._record.try_acquire(timeout):
+            if not self._record.try_acquire(timeout):
                 return None
             try:
                 taken = []
@@ -193,8 +193,7 @@ class Board:
                             taken.append(entry)
                 return taken
             finally:
-                if self._record is not None:
-                    self._record.release()
+                self._unlock()
         finally:
             self._mutex.release()
 
@@ -206,8 +205,8 @@ class Board:
 
     def _read(self, index: int) -> Running:
         at = self._entries + index * _ENTRY_SIZE
-        fence, started, hard, is_async, digest, length = _ENTRY.unpack_from(self._memory, at)
-        name = bytes(self._memory[at + _ID : at + _ID + length])
+        fence, started, hard, is_async, digest, length, name = _ENTRY.unpack_from(self._memory, at)
+        name = name[:length]
         return Running(
             index, _DIGEST + name.hex() if digest else name.decode(), fence, started, hard, is_async
         )
@@ -224,6 +223,13 @@ def receipts(entries: Sequence[Running], owner: str, held: Iterable[Receipt] = (
     if long:
         found += [r for r in held if (shown(r.id), r.fence) in long]
     return found
+
+
+def resolve(receipt: Receipt, held: Iterable[Receipt]) -> Receipt:
+    """The receipt with the whole id where the board had only its digest."""
+    if not receipt.id.startswith(_DIGEST):
+        return receipt
+    return next((r for r in held if (shown(r.id), r.fence) == (receipt.id, receipt.fence)), receipt)
 
 
 def has_long_ids(entries: Iterable[Running]) -> bool:

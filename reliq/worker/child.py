@@ -91,9 +91,11 @@ class Child:
     def _signals(self) -> None:
         faulthandler.enable()
         faulthandler.register(signal.SIGUSR2, all_threads=True)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        # Handlers, not SIG_IGN: an ignored signal would stay ignored in every program that a task starts.
+        for signum in (signal.SIGINT, signal.SIGHUP):
+            signal.signal(signum, lambda signum, frame: None)
         signal.signal(signal.SIGTERM, lambda signum, frame: self._stop())
+        os.register_at_fork(after_in_child=_forget_signals)
 
     def _stop(self) -> None:
         self._stopped = True
@@ -112,6 +114,13 @@ class Child:
                 elif verb == "cancel" and self._bench is not None:
                     self._bench.cancel(value)
         posix.kill_group(os.getpid())  # the parent is dead, and so are we and what we have started
+
+
+def _forget_signals() -> None:
+    """A fork made by a task is no child of ours: `Process.terminate()` must end it."""
+    for signum in (signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGUSR1):
+        signal.signal(signum, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def main(argv: list[str]) -> int:

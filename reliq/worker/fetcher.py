@@ -86,7 +86,7 @@ class Fetcher:
         return deliveries
 
     def _ask(self, finished: list[Finished], limit: int) -> Claimed:
-        settlements = [item.settlement for item in finished]
+        settlements = [settlement for settlement, _, _ in finished]
         queues = self._turns.next()
         ask = self._broker.claim
         try:

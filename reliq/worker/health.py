@@ -6,14 +6,17 @@ Well means: each child claimed within `max_age` seconds, or its owner was renewe
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import re
 import tempfile
 import time
-from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+
+logger = logging.getLogger("reliq.worker")
 
 EVERY = 2.0
 MAX_AGE = 30.0
@@ -60,6 +63,36 @@ def runtime_folder() -> Path:
     base = os.environ.get("XDG_RUNTIME_DIR")
     uid = os.getuid() if hasattr(os, "getuid") else 0
     return Path(base, "reliq") if base else Path(tempfile.gettempdir(), f"reliq-{uid}")
+
+
+class HealthFile:
+    """What a worker writes every two seconds while it lives."""
+
+    def __init__(self, path: str | None, app: str) -> None:
+        self.path = Path(path) if path else default_path(app, os.getpid())
+        self._app = app
+        self._since = time.time()
+        self._written = 0.0
+        self._broken = False
+
+    def is_due(self) -> bool:
+        return time.monotonic() - self._written >= EVERY
+
+    def write(self, children: tuple[ChildHealth, ...], *, silence: float, stopping: bool) -> None:
+        self._written = time.monotonic()
+        known = None if silence == float("inf") else silence
+        report = Health(self._app, os.getpid(), time.time(), self._since, known, stopping, children)
+        try:
+            write(self.path, report)
+            self._broken = False
+        except OSError as error:
+            if not self._broken:
+                logger.warning("cannot write the health file %s: %s", self.path, error)
+            self._broken = True
+
+    def remove(self) -> None:
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 def write(path: Path, health: Health) -> None:
@@ -121,11 +154,6 @@ def _ill(child: ChildHealth, health: Health, age: float, max_age: float) -> str:
     if silence is None or silence > max_age:
         return f"child {child.pid}: the broker has not answered for {_seconds(silence)}"
     return f"child {child.pid} has not claimed for {_seconds(claimed)}"
-
-
-def remove(paths: Iterable[Path]) -> None:
-    for path in paths:
-        path.unlink(missing_ok=True)
 
 
 def _seconds(value: float | None) -> str:

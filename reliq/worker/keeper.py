@@ -42,6 +42,7 @@ class Keeper(threading.Thread):
         self._lock = threading.Lock()
         self._new: dict[str, Mapping[str, str]] = {}
         self._owners: dict[str, float] = {}  # owner -> when its next renewal is due
+        self._asked: set[str] = set()  # owners of which something was asked to stop
         self._wake = threading.Event()
         self._ended = False
         self._contact_since: float | None = None
@@ -58,6 +59,7 @@ class Keeper(threading.Thread):
         with self._lock:
             self._new.pop(owner, None)
             self._owners.pop(owner, None)
+            self._asked.discard(owner)
 
     def end(self) -> None:
         self._ended = True
@@ -66,7 +68,9 @@ class Keeper(threading.Thread):
     def unbroken(self) -> float:
         """For how many seconds every call has reached the broker; 0.0 during an outage."""
         since = self._contact_since
-        return 0.0 if since is None else posix.boottime() - since
+        if since is None or self.silence() > 2 * self._every + 1:  # a call of ours may hang right now
+            return 0.0
+        return posix.boottime() - since
 
     def silence(self) -> float:
         """Seconds since the broker last answered."""
@@ -113,7 +117,8 @@ class Keeper(threading.Thread):
                 del self._owners[owner]
         if not renewal.live:
             self._on_dead(owner)
-        elif renewal.stop:
+        elif renewal.stop or owner in self._asked:  # also when there are none any more
+            (self._asked.add if renewal.stop else self._asked.discard)(owner)
             self._on_stop(owner, renewal.stop)
 
     def _reached(self) -> None:

@@ -64,6 +64,9 @@ class SignalInterrupts:
 
     @contextmanager
     def guard(self, job: Any) -> Iterator[None]:
+        signal.signal(
+            signal.SIGALRM, self._on_alarm
+        )  # a task before this one may have used the signal itself
         signal.setitimer(signal.ITIMER_REAL, max(job.soft, 1e-6))
         try:
             yield

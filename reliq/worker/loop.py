@@ -11,7 +11,7 @@ from typing import Any
 
 from reliq.ports.values import Receipt
 from reliq.worker.board import Board
-from reliq.worker.settler import Finished, Settler
+from reliq.worker.settler import Settler
 from reliq.worker.slots import escaped
 
 logger = logging.getLogger("reliq.worker")
@@ -116,7 +116,7 @@ class AsyncLoop:
         finally:
             self._tasks.pop(id, None)
         self._board.finish(index)
-        self._settler.add(Finished(settlement, job, index))
+        self._settler.add((settlement, job, index))
         self._left()
         self._admit()
 

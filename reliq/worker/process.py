@@ -43,6 +43,7 @@ class ChildProcess:
         self.guilty: list[Settlement] = []
         self.asked: dict[str, float] = {}  # ids asked to stop: when we lose patience
         self.stuck_since: float | None = None  # no delivery was started while some wait
+        self.retired_since: float | None = None  # it has done its last work and should be gone
         self.registered = False
 
     @property
@@ -59,7 +60,8 @@ class ChildProcess:
         if self.stopping_since is None:
             self.stopping_since = time.monotonic()
             self.tell("stop")
-            self.signal(signal.SIGTERM)
+            if self.board.ready:  # before, nobody handles the signal
+                self.signal(signal.SIGTERM)
 
     def signal(self, signum: int) -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -101,8 +101,10 @@ class Errands(threading.Thread):
 
 
 def tell(ended: Ended) -> None:
-    """One line for each message that the broker moved or ended."""
+    """One line for each message that the broker ended or put off."""
     for moved in ended.moved:
+        if moved.state == "ready":
+            continue
         logger.info(
             "message %s is %s: %s",
             moved.id,

@@ -10,7 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 import msgspec
 
@@ -25,12 +25,8 @@ logger = logging.getLogger("reliq.worker")
 TICK = 0.02
 
 
-class Finished(NamedTuple):
-    """A settlement, the job it is the end of (None: the message could not be opened), its place on the board."""
-
-    settlement: Settlement
-    job: Any
-    place: int
+#: A settlement, the job it is the end of (None: the message could not be opened), its place on the board.
+Finished: TypeAlias = tuple[Settlement, Any, int]
 
 
 class Settler:
@@ -91,7 +87,7 @@ class Settler:
             if not items:
                 return True
             try:
-                answers = self._broker.settle([item.settlement for item in items])
+                answers = self._broker.settle([settlement for settlement, _, _ in items])
             except (BrokerUnavailable, BrokerFull) as error:
                 self.put_back(items)
                 self._retry_at = time.monotonic() + self._outage.failed(error)
@@ -107,9 +103,10 @@ class Settler:
     def apart(self, items: Sequence[Finished]) -> None:
         """Settle one by one, after an error that is not an outage; what cannot be settled as it is fails."""
         for item in items:
-            for settlement in (item.settlement, _unsettled(item.settlement)):
+            wanted, job, place = item
+            for settlement in (wanted, _unsettled(wanted)):
                 try:
-                    self.answered([item._replace(settlement=settlement)], self._broker.settle([settlement]))
+                    self.answered([(settlement, job, place)], self._broker.settle([settlement]))
                     break
                 except (BrokerUnavailable, BrokerFull):
                     self.put_back([item])
@@ -117,16 +114,15 @@ class Settler:
                 except Exception:
                     logger.exception("settlement of %s failed", settlement.receipt.id)
             else:
-                self._board.free(item.place)  # it stays leased; the next look at what is held gives it back
+                self._board.free(place)  # it stays leased; the next look at what is held gives it back
 
     def flush_until(self, deadline: float) -> bool:
         """Settle everything, through outages, until `deadline` (monotonic)."""
-        while self._pending:
-            if not self.flush():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                time.sleep(min(left, 0.1))
+        while not self.flush() or self._pending:  # a flush waits for the one that the flusher is making
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, 0.1))
         return True
 
     @property

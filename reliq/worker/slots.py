@@ -17,7 +17,7 @@ from reliq.ports.values import Delivery, ErrorInfo, Receipt, Settlement
 from reliq.worker.board import Board
 from reliq.worker.fetcher import Fetcher
 from reliq.worker.limits import Interrupts
-from reliq.worker.settler import Finished, Flusher, Settler
+from reliq.worker.settler import Flusher, Settler
 
 logger = logging.getLogger("reliq.worker")
 
@@ -130,7 +130,7 @@ class Slots:
         job = self._runner.open(delivery)
         if type(job) is Settlement:
             self._board.finish(index)
-            self._settler.add(Finished(job, None, index))
+            self._settler.add((job, None, index))
             return
         if job.hard is not None:
             self._board.limit(index, job.hard)
@@ -144,7 +144,7 @@ class Slots:
         ) as error:  # an interrupt that came outside the task's own code, or a fault of ours
             settlement = escaped(delivery.receipt, error)
         self._board.finish(index)
-        self._settler.add(Finished(settlement, job, index))
+        self._settler.add((settlement, job, index))
 
     def _refill(self) -> bool:
         """Claim; False when this slot is to end."""

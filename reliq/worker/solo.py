@@ -14,14 +14,14 @@ import socket
 import sys
 import threading
 import time
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from reliq.errors import BrokerError
-from reliq.worker import health, watch
+from reliq.worker import watch
 from reliq.worker.bench import Bench, capacity
 from reliq.worker.board import Board, receipts
+from reliq.worker.health import HealthFile
 from reliq.worker.keeper import Keeper
 from reliq.worker.options import WorkerOptions
 from reliq.worker.reaper import Reaper, tell
@@ -48,7 +48,7 @@ class Solo:
             "host": socket.gethostname(),
             "queues": ",".join(name for name, _ in options.queues),
         }
-        self._path = Path(options.health or health.default_path(app.name, os.getpid()))
+        self._health = HealthFile(options.health, app.name)
 
     def run(self) -> int:
         """Blocks, in the main thread."""
@@ -79,7 +79,7 @@ class Solo:
             services.end()
             reaper.end()
             self._keeper.end()
-            health.remove([self._path])
+            self._health.remove()
             for signum, handler in before.items():
                 signal.signal(signum, handler)
         logger.info("stopped", extra={"event": "stopped"})
@@ -138,11 +138,14 @@ class Solo:
                 self._leave_at_once()
             if self._life is not None:
                 self._take_back(self._life, now)
-                self._write_health(self._life, now)
+                if self._health.is_due():
+                    child = watch.describe(self._life, now)
+                    silence = self._keeper.silence()
+                    self._health.write((child,), silence=silence, stopping=stopping is not None)
 
     def _leave_at_once(self) -> None:
         logger.warning("stopping at once: what runs will run again", extra={"event": "cold_shutdown"})
-        health.remove([self._path])
+        self._health.remove()
         if self._life is not None:
             goodbye = threading.Thread(target=self._bury, args=(self._life,), daemon=True)
             goodbye.start()
@@ -161,26 +164,6 @@ class Solo:
                 except BrokerError as error:
                     logger.info("could not give back %d deliveries: %s", len(taken), error)
 
-    def _write_health(self, life: _Life, now: float) -> None:
-        if now - life.health_at < health.EVERY:
-            return
-        life.health_at = now
-        silence = self._keeper.silence()
-        child = watch.describe(life, now)
-        report = health.Health(
-            app=self._app.name,
-            pid=os.getpid(),
-            at=time.time(),
-            since=self._since,
-            broker_silence=None if silence == float("inf") else silence,
-            stopping=self._stopping_since is not None,
-            children=(child,),
-        )
-        try:
-            health.write(self._path, report)
-        except OSError as error:
-            logger.warning("cannot write the health file %s: %s", self._path, error)
-
 
 class _Life:
     """One owner of this process and what works for it."""
@@ -193,7 +176,6 @@ class _Life:
         self.registered = threading.Event()
         self.asked: set[str] = set()
         self.stuck_since: float | None = None
-        self.health_at = 0.0
 
     @property
     def pid(self) -> int:

@@ -5,31 +5,32 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import select
+import selectors
 import signal
 import socket
-import sys
 import time
 from collections import deque
-from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from reliq.ports.values import Receipt
-from reliq.worker import health, watch
-from reliq.worker.board import FINISHED, Running, has_long_ids, receipts
+from msgspec.structs import replace
+
+from reliq.ports.values import Receipt, Settlement
+from reliq.worker import watch
+from reliq.worker.board import FINISHED, Running, has_long_ids, receipts, resolve
+from reliq.worker.health import HealthFile
 from reliq.worker.keeper import Keeper
 from reliq.worker.options import WorkerOptions
-from reliq.worker.outage import FIRST, MOST
 from reliq.worker.process import ChildProcess
 from reliq.worker.reaper import Errands, Reaper, tell
 from reliq.worker.services import Services
+from reliq.worker.starts import FailedStarts, how
 
 logger = logging.getLogger("reliq.worker")
 
 TICK = 0.05
 RESERVE = 3.0  # seconds after the grace within which the worker is gone
-FAILED_STARTS = 5  # children in a row that died before their first claim
+LINGER = 2.0  # seconds for a child that has finished to end
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -48,12 +49,9 @@ class Supervisor:
         self._stopping_since: float | None = None
         self._cold = False
         self._to_replace: deque[ChildProcess] = deque()
-        self._failures = 0
-        self._start_at = 0.0
         self._code = 0
-        self._since = time.time()
-        self._health_at = 0.0
-        self._health_path = Path(options.health or health.default_path(app.name, os.getpid()))
+        self._starts = FailedStarts()
+        self._health = HealthFile(options.health, app.name)
 
     def run(self) -> int:
         """Blocks, in the main thread."""
@@ -62,6 +60,8 @@ class Supervisor:
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
         self._keeper = Keeper(
             broker,
             lease=options.lease,
@@ -84,6 +84,7 @@ class Supervisor:
             signal.set_wakeup_fd(wakeup)
             for signum, handler in before.items():
                 signal.signal(signum, handler)
+            self._selector.close()
             os.close(self._wake_read)
             os.close(self._wake_write)
         return self._code
@@ -117,9 +118,7 @@ class Supervisor:
 
     def _sleep(self) -> None:
         busy = any(child.board.busy for child in self._children)
-        select.select(
-            [self._wake_read], [], [], TICK if busy or self._stopping_since is not None else 4 * TICK
-        )
+        self._selector.select(TICK if busy or self._stopping_since is not None else 4 * TICK)
         try:
             while os.read(self._wake_read, 512):
                 pass
@@ -146,8 +145,11 @@ class Supervisor:
             self._stopping_since = time.monotonic()
             logger.info("stopping: running tasks have %g s", self._options.grace, extra={"event": "stopping"})
             for child in self._children:
-                child.stop()
-                self._take_back(child, stopping=True)
+                if child.board.ready:
+                    child.stop()
+                    self._take_back(child, stopping=True)
+                else:
+                    child.kill(blameless="it had not begun to work")
         elif not self._cold:
             self._cold = True
             self._stopping_since = time.monotonic()
@@ -176,7 +178,7 @@ class Supervisor:
 
     def _fill_up(self) -> None:
         """Start what is missing; after a failed start not before its time."""
-        if self._stopping_since is not None or time.monotonic() < self._start_at:
+        if self._stopping_since is not None or time.monotonic() < self._starts.next_at:
             return
         while len(self._children) < self._options.children:
             child = ChildProcess(self._options)
@@ -205,6 +207,11 @@ class Supervisor:
                 extra={"worker": child.owner, "event": "grace_over"},
             )
             child.kill(blameless="grace over")
+            return
+        if child.board.retired:
+            child.retired_since = child.retired_since or now
+            if now - child.retired_since > LINGER:
+                child.kill(blameless="it had finished, but something in it did not let it end")
             return
         guilty = watch.over_limit(running, child.owner, now) + watch.over_patience(running, child, now)
         if guilty:
@@ -276,18 +283,24 @@ class Supervisor:
             logging.INFO if expected else logging.ERROR,
             "child %d %s%s",
             child.pid,
-            f"was killed: {child.blameless}" if child.blameless else _how(code),
+            f"was killed: {child.blameless}" if child.blameless else how(code),
             f" while {len(started)} tasks ran: {', '.join(e.id for e in started[:5])}" if started else "",
             extra={"worker": child.owner, "event": "child_ended"},
         )
-        owner, guilty = child.owner, tuple(child.guilty)
-        self._errands.add(
-            f"burial of {owner}",
-            lambda: tell(self._app.broker.bury(owner, started=self._receipts(started, owner), guilty=guilty)),
-        )
+        owner, guilty = child.owner, list(child.guilty)
+        self._errands.add(f"burial of {owner}", lambda: self._bury(owner, started, guilty))
         if self._stopping_since is None and not child.blameless:
-            self._count_failures(child, code)
+            code_of_all = self._starts.ended(child, code, by_a_task=bool(started or guilty))
+            if code_of_all:
+                self._code = code_of_all
+                self._stop()
         child.close()
+
+    def _bury(self, owner: str, started: list[Running], guilty: list[Settlement]) -> None:
+        broker = self._app.broker
+        held = broker.held(owner) if guilty else ()
+        guilty = [replace(s, receipt=resolve(s.receipt, held)) for s in guilty]
+        tell(broker.bury(owner, started=self._receipts(started, owner), guilty=guilty))
 
     def _charged(self, child: ChildProcess, code: int) -> list[Running]:
         """What a death is charged to: what ran; if nothing did, what had run and was not settled.
@@ -298,57 +311,20 @@ class Supervisor:
             return []
         return child.board.running() or child.board.running(state=FINISHED)
 
-    def _count_failures(self, child: ChildProcess, code: int) -> None:
-        claims, _, _ = child.board.counts
-        if claims or code == 0:
-            self._failures = 0
-            return
-        self._failures += 1
-        words = child.early_words().strip()
-        if words and not child.board.ready:
-            sys.stderr.write(words + "\n")
-            sys.stderr.flush()
-        if self._failures >= FAILED_STARTS:
-            logger.error(
-                "%d children in a row %s before their first claim; giving up. The last words of child %d:\n%s",
-                self._failures,
-                _how(code),
-                child.pid,
-                words or "(none)",
-                extra={"event": "crash_loop"},
-            )
-            self._code = code if code in (3, 4) else 1
-            self._stop()
-            return
-        self._start_at = time.monotonic() + min(MOST, FIRST * 2.0**self._failures)
-
     def _receipts(self, entries: list[Running], owner: str) -> list[Receipt]:
         held = self._app.broker.held(owner) if has_long_ids(entries) else ()
         return receipts(entries, owner, held)
 
     # --- health and the end ---
 
-    def _write_health(self, *, force: bool = False) -> None:
-        now = time.monotonic()
-        if not force and now - self._health_at < health.EVERY:
-            return
-        self._health_at = now
-        silence = self._keeper.silence()
-        try:
-            health.write(
-                self._health_path,
-                health.Health(
-                    app=self._app.name,
-                    pid=os.getpid(),
-                    at=time.time(),
-                    since=self._since,
-                    broker_silence=None if silence == float("inf") else silence,
-                    stopping=self._stopping_since is not None,
-                    children=tuple(watch.describe(child, now) for child in self._children),
-                ),
+    def _write_health(self) -> None:
+        if self._health.is_due():
+            now = time.monotonic()
+            self._health.write(
+                tuple(watch.describe(child, now) for child in self._children),
+                silence=self._keeper.silence(),
+                stopping=self._stopping_since is not None,
             )
-        except OSError as error:
-            logger.warning("cannot write the health file %s: %s", self._health_path, error)
 
     def _end(self) -> None:
         for child in self._children:  # only after an error of ours
@@ -358,14 +334,5 @@ class Supervisor:
         self._reaper.end()
         self._keeper.end()
         self._errands.end()
-        health.remove([self._health_path])
+        self._health.remove()
         logger.info("stopped", extra={"event": "stopped"})
-
-
-def _how(code: int) -> str:
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"

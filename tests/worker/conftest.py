@@ -37,7 +37,7 @@ from reliq.loader import load_app
 from reliq.log import setup
 from reliq.worker.options import WorkerOptions
 options = msgspec.json.decode(sys.argv[1], type=WorkerOptions)
-setup(options.log_level)
+setup(options.log_level, options.log_format)
 if sys.argv[2] == "solo":
     from reliq.worker.solo import Solo as Worker
 else:

@@ -54,20 +54,20 @@ def test_children_die_with_their_parent(place: Any, until: Any) -> None:
     until(lambda: not any(_alive(pid) for pid in children), timeout=5)
 
 
-@pytest.mark.parametrize(("threads", "how"), [(1, "exit"), (1, "segv"), (1, "kill"), (8, "kill")])
+@pytest.mark.parametrize("threads", [1, 8])
 def test_poison_is_quarantined_after_three_runs_and_innocents_are_not(
-    place: Any, until: Any, threads: int, how: str
+    place: Any, until: Any, threads: int
 ) -> None:
     innocent = [place.task("quick").delay(n) for n in range(100)]
-    poison = [place.task("poison").delay(how, f"p{n}") for n in range(2)]
+    poison = {how: place.task("poison").delay(how, how) for how in ("exit", "segv", "kill")}
     innocent += [place.task("quick").delay(n) for n in range(100, 200)]
     place.worker(threads=threads, lease=30.0, concurrency=2)
-    until(lambda: ends(place, innocent + poison), timeout=40)
+    until(lambda: ends(place, [*innocent, *poison.values()]), timeout=40)
     assert {place.engine.get(h.id).state for h in innocent} == {"done"}
-    for number, handle in enumerate(poison):
+    for how, handle in poison.items():
         record = place.engine.get(handle.id)
         assert record.state == "failed" and "crashed" in record.reason
-        assert len([row for row in place.lines("poison") if row[2] == f"p{number}"]) == 3
+        assert len([row for row in place.lines("poison") if row[2] == how]) == 3
 
 
 def test_a_child_that_cannot_start_is_given_up_with_its_last_words(place: Any, until: Any) -> None:

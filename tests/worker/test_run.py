@@ -83,6 +83,39 @@ def test_a_damaged_message_is_quarantined_and_harms_nobody(place: Any, until: An
 
 def test_the_log_can_be_json(place: Any, until: Any) -> None:
     worker = place.worker(log_format="json")
-    until(lambda: worker.children())
+    handle = place.app.send_task("work_app.no_such_task", (1,))  # parked, with a line from the child
+    until(lambda: place.engine.get(handle.id).state == "due")
     worker.stop()
-    assert [json.loads(line) for line in worker.log.splitlines() if line.startswith("{")] != None
+    lines = [json.loads(line) for line in worker.log.splitlines()]
+    assert {"reliq.worker", "reliq.task"} <= {line["logger"] for line in lines}
+
+
+def test_a_process_that_a_task_forks_can_be_terminated(place: Any, until: Any) -> None:
+    place.worker()
+    handle = place.task("forks").delay()
+    until(handle.ready, timeout=8)
+    assert handle.get() == -15
+    after = place.task("quick").delay(1)
+    until(after.ready)
+
+
+def test_a_child_that_cannot_end_after_its_work_is_killed(place: Any, until: Any) -> None:
+    worker = place.worker()
+    handle = place.task("leaves_a_thread").delay()
+    until(handle.ready)
+    assert worker.stop(timeout=6) == 0
+    assert place.engine.get(handle.id).state == "done"
+
+
+def test_a_broken_service_is_named_and_the_others_go_on(place: Any, until: Any) -> None:
+    worker = place.worker()
+    until(lambda: "service 'broken' failed" in worker.log)
+    until(lambda: len(place.lines("tick")) > 2)
+
+
+def test_middleware_hears_of_the_start_and_the_end_of_each_child(place: Any, until: Any) -> None:
+    worker = place.worker(concurrency=2)
+    until(lambda: len(place.lines("startup")) == 2)
+    worker.stop()
+    assert len(place.lines("shutdown")) == 2
+    assert {row[1] for row in place.lines("startup")} == {row[1] for row in place.lines("shutdown")}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import signal
 import socket
@@ -12,23 +13,55 @@ import subprocess
 import sys
 import threading
 import time
+from typing import Any
 
 from remote import RemoteEngine
 
 from reliq.app import Reliq
+from reliq.middleware import Middleware
 
-app = Reliq("worktest", broker="memory://")
-app.use_engine(RemoteEngine(os.environ["RELIQ_TEST_SOCKET"]), app.clock)
 JOURNAL = os.environ["RELIQ_TEST_JOURNAL"]
-
-if os.environ.get("RELIQ_TEST_BREAK") == "import" and "reliq.worker.child" in sys.orig_argv:
-    raise RuntimeError("this import is broken on purpose")
 
 
 def note(event: str, what: object) -> None:
     fd = os.open(JOURNAL, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.write(fd, f"{event} {os.getpid()} {what}\n".encode())
     os.close(fd)
+
+
+class Ticking:
+    name = "ticking"
+
+    def tick(self) -> float:
+        note("tick", "-")
+        return 0.05
+
+    def stop(self) -> None:
+        pass
+
+
+class Broken(Ticking):
+    name = "broken"
+
+    def tick(self) -> float:
+        raise RuntimeError("broken on purpose")
+
+
+class Notes(Middleware):
+    def services(self) -> list[Any]:
+        return [Broken(), Ticking()]
+
+    def startup(self, worker: Any) -> None:
+        note("startup", worker.owner)
+
+    def shutdown(self, worker: Any) -> None:
+        note("shutdown", worker.owner)
+
+
+app = Reliq("worktest", broker="memory://", middleware=[Notes()])
+app.use_engine(RemoteEngine(os.environ["RELIQ_TEST_SOCKET"]), app.clock)
+if os.environ.get("RELIQ_TEST_BREAK") == "import" and "reliq.worker.child" in sys.orig_argv:
+    raise RuntimeError("this import is broken on purpose")
 
 
 @app.task
@@ -136,3 +169,25 @@ def stubborn(name: str) -> None:
             time.sleep(60)
         except BaseException:
             note("refused", name)
+
+
+@app.task
+def forks() -> int | None:
+    context = multiprocessing.get_context("fork")
+    begun = context.Event()
+    process = context.Process(target=_sleep_on, args=(begun,))
+    process.start()
+    begun.wait(10)
+    process.terminate()
+    process.join(5)
+    return process.exitcode
+
+
+def _sleep_on(begun: Any) -> None:
+    begun.set()
+    time.sleep(60)
+
+
+@app.task
+def leaves_a_thread() -> None:
+    threading.Thread(target=time.sleep, args=(60,)).start()
