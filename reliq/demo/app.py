@@ -32,7 +32,7 @@ def count(path: str, trouble: str = "") -> None:
     """
     run = current()
     journal = _journal(os.getpid())
-    journal.note("started", run.id, fence=run.fence, path=path)
+    journal.note("started", run.id, fence=run.fence, attempt=run.attempt, path=path)
     if trouble == "hiccup" and run.retries == 0:
         journal.note("failed", run.id, fence=run.fence, path=path)
         raise Hiccup(f"{path} could not be counted, for the demo's sake")
@@ -46,7 +46,9 @@ def count(path: str, trouble: str = "") -> None:
 def poison(number: int) -> None:
     """Kill the process, each time: after three crashes, the last ones alone, it is quarantined."""
     run = current()
-    _journal(os.getpid()).note("started", run.id, fence=run.fence, path=f"poison {number}")
+    _journal(os.getpid()).note(
+        "started", run.id, fence=run.fence, attempt=run.attempt, path=f"poison {number}"
+    )
     _die()
 
 

@@ -47,6 +47,9 @@ def kill_one(fleet: Fleet, journals: Path, dice: random.Random) -> Kill | None:
 def _running(worker: Worker, journals: Path) -> Fact | None:
     for process in worker.tree():
         path = journals / f"{process.pid}.journal"
-        if path.exists() and (facts := read(path)) and facts[-1].kind == "started":
-            return facts[-1]
+        facts = read(path) if path.exists() else []
+        last = facts[-1] if facts else None
+        # Only a first run: a task whose process dies three times is quarantined, whoever killed it.
+        if last is not None and last.kind == "started" and last.details["attempt"] == "1":
+            return last
     return None
