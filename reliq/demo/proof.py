@@ -47,7 +47,7 @@ def tally(records: Mapping[str, Record], facts: Sequence[Fact], refused: int) ->
         run=runs.total(),
         repeated=runs.total() - len(runs) - retried,
         retried=retried,
-        quarantined=sum(1 for record in records.values() if _is_quarantined(record)),
+        quarantined=sum(1 for record in records.values() if is_quarantined(record)),
     )
 
 
@@ -72,9 +72,8 @@ def prove(
     proof = Proof(_sum(accepted), expected, discarded=len(counted) - len(accepted))
     lost = [id for id in published if id not in records or records[id].state not in ENDED]
     strangers = {fact.id for fact in facts} - published.keys()
-    undone = [
-        path for id, path in files.items() if id in records and records[id].state in ("failed", "dropped")
-    ]
+    bad = {id: record for id, record in records.items() if record.state in ("failed", "dropped")}
+    undone = [f"{path} ({bad[id].reason})" for id, path in files.items() if id in bad]
     times = Counter(fact.id for fact in accepted)
     forged = [path for id, path in files.items() if _is_done(records.get(id)) and times[id] != 1]
     proof.claims = [
@@ -95,7 +94,7 @@ def _is_done(record: Record | None) -> bool:
     return record is not None and record.state == "done"
 
 
-def _is_quarantined(record: Record) -> bool:
+def is_quarantined(record: Record) -> bool:
     return record.state == "failed" and (record.reason or "").startswith("crashed")
 
 

@@ -14,7 +14,7 @@ from reliq.demo.app import JOURNALS, app, count, poison
 from reliq.demo.display import Display
 from reliq.demo.kills import Kill, kill_one
 from reliq.demo.plan import Plan
-from reliq.demo.proof import Proof, Tally, prove, tally
+from reliq.demo.proof import Proof, Tally, is_quarantined, prove, tally
 from reliq.demo.sabotage import forge
 from reliq.demo.sources import ROOT, count_all
 from reliq.errors import ReliqError
@@ -150,7 +150,7 @@ def _shown(paths: Sequence[str], display: Display) -> Iterator[str]:
 def _examples(records: Mapping[str, Record], facts: list[Fact]) -> dict[str, str]:
     found: dict[str, str] = {}
     for record in records.values():
-        if record.state == "failed":
+        if is_quarantined(record):
             found.setdefault("quarantined", record.id)
         elif record.retries:
             found.setdefault("retried", record.id)
