@@ -45,11 +45,12 @@ _LEFT = "SELECT EXISTS (SELECT 1 FROM message INDEXED BY message_ready WHERE sta
 # A batch is read as one row: between two rows the sqlite3 module lets another thread take the interpreter, which can
 # cost 5 ms each time.
 _BATCH = """SELECT json_group_array(json_array(id, fence, attempt, retries, crashes, snoozes, published, due,
-    length(payload))), CAST(group_concat(payload, '') AS BLOB)
-  FROM (SELECT * FROM message INDEXED BY message_leased WHERE state = 3 AND owner = ?1 AND claim = ?2
-    ORDER BY {order} priority DESC, place, seq)"""
-_BATCH_ONE = _BATCH.format(order="")
-_BATCH_MANY = _BATCH.format(order="(SELECT key FROM json_each(?3) WHERE value = queue),")
+  length(payload))), CAST(group_concat(payload, '') AS BLOB) FROM """
+_LEASED = "message INDEXED BY message_leased WHERE state = 3 AND owner = ?1 AND claim = ?2"
+# An aggregate takes rows as the scan gives them: of one queue that is the index, whose order is that of the queue.
+_BATCH_ONE = _BATCH + _LEASED
+_BATCH_MANY = f"""{_BATCH}(SELECT * FROM {_LEASED}
+  ORDER BY (SELECT key FROM json_each(?3) WHERE value = queue), priority DESC, place, seq)"""
 _BOUND = 1000  # messages that one claim promotes, or finds expired, at most
 
 _Line = tuple[str, int, int, int, int, int, int, int, int]

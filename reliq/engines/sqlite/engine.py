@@ -12,7 +12,7 @@ from reliq.engines.sqlite import operators, wake
 from reliq.engines.sqlite import owners as owning
 from reliq.engines.sqlite.connection import Connection, Step
 from reliq.engines.sqlite.location import WORDS, Location
-from reliq.engines.sqlite.publish import publish
+from reliq.engines.sqlite.publish import encoded, publish
 from reliq.engines.sqlite.reap import Reaping
 from reliq.engines.sqlite.records import SqliteStore
 from reliq.engines.sqlite.rows import find_record
@@ -65,7 +65,9 @@ class SqliteEngine(SqliteStore):
     # --- publishers ---
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:
-        return self._link.write(publish, publications) if publications else []
+        if not publications:
+            return []
+        return self._link.write(publish, publications, encoded(publications))
 
     def cancel(self, id: str, *, reason: str = "cancelled") -> Cancelled:
         return self._link.write(operators.cancel, id, reason)

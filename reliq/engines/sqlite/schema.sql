@@ -45,7 +45,7 @@ CREATE UNIQUE INDEX message_id ON message (id);
 CREATE INDEX message_ready ON message (queue, priority DESC, place) WHERE state = 0;
 CREATE INDEX message_charged ON message (queue, priority DESC, place) WHERE state = 1;
 CREATE INDEX message_due ON message (queue, due) WHERE state = 2;
-CREATE INDEX message_leased ON message (owner, claim) WHERE state = 3;
+CREATE INDEX message_leased ON message (owner, claim, priority DESC, place) WHERE state = 3;
 CREATE INDEX message_gone ON message (gone) WHERE state >= 4;
 CREATE INDEX message_expires ON message (expires) WHERE expires IS NOT NULL AND state <= 2;
 

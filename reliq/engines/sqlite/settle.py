@@ -17,7 +17,7 @@ from reliq.engines.sqlite.insert import SOON
 from reliq.engines.sqlite.rows import LEASED, Row, find
 from reliq.ports.values import Settled, Settlement
 
-_PLAIN = """UPDATE message SET state = 4, settled = fence, ended = ?, gone = ? + keep, reason = NULL, error = NULL,
+_PLAIN = """UPDATE message INDEXED BY message_id SET state = 4, settled = fence, ended = ?, gone = ? + keep, reason = NULL, error = NULL,
   claim = NULL, value = CASE WHEN keep_result THEN ? END
   WHERE id IN (SELECT value FROM json_each(?)) AND state = 3 AND fence = ? AND on_end IS NULL
   AND owner = (SELECT id FROM owner WHERE name = ? AND state = 0)"""
