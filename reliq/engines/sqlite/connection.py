@@ -185,7 +185,7 @@ class Connection:
                         f"{self.path} was locked by another process for {DEADLINE:.0f} s ({error}); "
                         f"see who holds it: fuser {self.path}"
                     ) from error
-            time.sleep(random.uniform(0.0002, 0.001))
+            time.sleep(random.uniform(0.0001, 0.0005))
 
     def _roll_back(self) -> None:
         try:

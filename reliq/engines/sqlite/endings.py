@@ -75,7 +75,8 @@ class Endings:
         """
         for follow_up in follow_ups:
             envelope = _filled(follow_up, parent, result)
-            insert(self._step, values_of(envelope, encode(envelope, limit=1 << 62), self._step.now, self._step.places()))
+            payload = encode(envelope, limit=1 << 62)
+            insert(self._step, values_of(envelope, payload, self._step.now, self._step.places()))
 
     def finish(self) -> int:
         """Apply `on_end` of all that ended, also of what that ends; how many effects were skipped."""

@@ -16,8 +16,8 @@ SOON = 1000  # ms: an idle worker looks again at least this often, so a later du
 Values = tuple[Any, ...]
 MANY = 20  # rows of one statement of a bulk publish; 320 parameters, old SQLite builds allow 999
 _ROW = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-_INSERT = """INSERT INTO message (state, queue, priority, place, due, published, expires, max_crashes, keep, keep_failed,
-  keep_result, dedupe, id, task, on_end, payload) VALUES {rows} ON CONFLICT (id) DO NOTHING"""
+_INSERT = """INSERT INTO message (state, queue, priority, place, due, published, expires, max_crashes, keep,
+  keep_failed, keep_result, dedupe, id, task, on_end, payload) VALUES {rows} ON CONFLICT (id) DO NOTHING"""
 INSERT = _INSERT.format(rows=_ROW)
 INSERT_MANY = _INSERT.format(rows=", ".join([_ROW] * MANY))
 _FREE = "UPDATE message SET id = '#' || seq, gone = NULL WHERE id = ? AND state = 7 AND gone <= ?"

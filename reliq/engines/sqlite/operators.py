@@ -138,7 +138,7 @@ _BREACHES = (
            WHERE m.state = 3 AND (o.id IS NULL OR o.state = 2 OR m.claimed IS NULL OR m.claim IS NULL)""",
     ),
     ("has an end if and only if it ended", "SELECT id FROM message WHERE state < 7 AND (ended IS NULL) = (state >= 4)"),
-    ("keeps an end of its life once it ended", "SELECT id FROM message WHERE state < 7 AND (gone IS NULL) = (state >= 4)"),
+    ("is kept for a time once it ended", "SELECT id FROM message WHERE state < 7 AND (gone IS NULL) = (state >= 4)"),
     (
         "is charged if and only if it waits to be alone",
         "SELECT id FROM message WHERE (state = 0 AND crashes > 0) OR (state = 1 AND crashes = 0)",

@@ -17,8 +17,8 @@ from reliq.engines.sqlite.insert import SOON
 from reliq.engines.sqlite.rows import LEASED, Row, find
 from reliq.ports.values import Settled, Settlement
 
-_PLAIN = """UPDATE message INDEXED BY message_id SET state = 4, settled = fence, ended = ?, gone = ? + keep, reason = NULL, error = NULL,
-  claim = NULL, value = CASE WHEN keep_result THEN ? END
+_PLAIN = """UPDATE message INDEXED BY message_id SET state = 4, settled = fence, ended = ?, gone = ? + keep,
+  reason = NULL, error = NULL, claim = NULL, value = CASE WHEN keep_result THEN ? END
   WHERE id IN (SELECT value FROM json_each(?)) AND state = 3 AND fence = ? AND on_end IS NULL
   AND owner = (SELECT id FROM owner WHERE name = ? AND state = 0)"""
 _POSTPONE = """UPDATE message SET state = 2, due = ?, reason = ?, error = coalesce(?, error),
