@@ -9,6 +9,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
+_LONGEST = 1_000_000_000  # seconds; more looks like a moment
+
 __all__ = ["Done", "Drop", "Fail", "Retry", "Snooze", "Verdict"]
 
 
@@ -64,12 +66,19 @@ class _Later(Verdict):
     ) -> None:
         if after is not None and at is not None:
             raise TypeError(f"{type(self).__name__}: give a delay or at=, not both")
+        name = type(self).__name__
         if isinstance(after, timedelta):
             after = after.total_seconds()
         elif isinstance(after, datetime):
-            raise TypeError(f"{type(self).__name__}: a moment is given as at=, the first argument is seconds")
-        if at is not None and at.tzinfo is None:
-            raise TypeError(f"{type(self).__name__}: at= needs an aware datetime, got the naive {at!r}")
+            raise TypeError(f"{name}: a moment is given as at=, the first argument is seconds")
+        elif after is not None and (isinstance(after, bool) or not isinstance(after, int | float)):
+            raise TypeError(f"{name}: the delay is seconds or a timedelta, got {after!r}")
+        if after is not None and not after < _LONGEST:  # nor NaN
+            raise ValueError(f"{name}: a delay of {after} seconds is no delay; give a moment as at=")
+        if at is not None and not isinstance(at, datetime):
+            raise TypeError(f"{name}: at= takes an aware datetime, got {at!r}")
+        if at is not None and at.utcoffset() is None:
+            raise TypeError(f"{name}: at= needs an aware datetime, got the naive {at!r}")
         self.after = after
         self.at = at
         self.reason = reason

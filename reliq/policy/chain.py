@@ -5,9 +5,9 @@ Only the order is decided here; what a verdict means is `reliq.policy.decide`'s.
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Generator, Sequence
+from types import GeneratorType
 from typing import Any
 
 from reliq.errors import HookError, HookSwallowed, OptionError
@@ -15,20 +15,17 @@ from reliq.verdicts import Verdict
 
 logger = logging.getLogger("reliq.middleware")
 
-_RUN_HOOKS = ("prerun", "around", "postrun", "failure", "settling", "settled")
-
 
 class Hook:
     """One overridden hook: the call, whose it is, how deep it stands, and whether its errors only get logged."""
 
-    __slots__ = ("call", "depth", "is_generator", "name", "observer")
+    __slots__ = ("call", "depth", "name", "observer")
 
     def __init__(self, call: Callable[..., Any], name: str, depth: int, observer: bool) -> None:
         self.call = call
         self.name = name
         self.depth = depth
         self.observer = observer
-        self.is_generator = inspect.isgeneratorfunction(call)
 
 
 class Chain:
@@ -66,22 +63,49 @@ class Chain:
         self.settling = hooks("settling")[::-1]
         self.settled = hooks("settled")[::-1]
 
-    def enter(self, ctx: Any) -> tuple[Verdict | None, int]:
-        """Run `prerun`, outermost first; the verdict that short-circuits, and how many middleware were entered."""
+    def enter(self, ctx: Any) -> tuple[BaseException | None, int]:
+        """Run `prerun`, outermost first: the verdict or error that ended it early, and how many were entered."""
         for hook in self.prerun:
-            verdict = call(hook, ctx)
+            try:
+                verdict = call(hook, ctx)
+            except BaseException as error:
+                return error, hook.depth
             if verdict is not None:
-                return _checked(hook, verdict), hook.depth + 1
+                return verdict, hook.depth + 1
         return None, len(self.middleware)
 
-    def after(self, hooks: tuple[Hook, ...], entered: int, ctx: Any, outcome: Any) -> Verdict | None:
-        """Run `postrun` or `failure` of what was entered, innermost first; the first verdict, though all run."""
+    def returned(
+        self, entered: int, ctx: Any, value: Any
+    ) -> tuple[Verdict | None, BaseException | None, int]:
+        """Run `postrun`, innermost first; the first verdict, though all run.
+
+        An error of a hook is the run's error from there on: what stands further out is to see `failure` instead, and
+        the last value says how many those are.
+        """
         first: Verdict | None = None
-        for hook in hooks:
+        for hook in self.postrun:
             if hook.depth < entered:
-                verdict = call(hook, ctx, outcome)
-                if verdict is not None and first is None:
-                    first = _checked(hook, verdict)
+                try:
+                    verdict = call(hook, ctx, value)
+                except BaseException as error:
+                    if first is None:
+                        return None, error, hook.depth
+                    _logged(hook, error)
+                else:
+                    first = first or verdict
+        return first, None, entered
+
+    def raised(self, entered: int, ctx: Any, error: BaseException) -> Verdict | None:
+        """Run `failure`, innermost first; the first verdict, though all run, also after one that broke."""
+        first: Verdict | None = None
+        for hook in self.failure:
+            if hook.depth < entered:
+                try:
+                    verdict = call(hook, ctx, error)
+                except BaseException as fault:
+                    _logged(hook, fault)
+                else:
+                    first = first or verdict
         return first
 
     def tell(self, hooks: tuple[Hook, ...], entered: int, *args: Any) -> None:
@@ -90,19 +114,29 @@ class Chain:
             if hook.depth < entered:
                 try:
                     hook.call(*args)
-                except Exception:
-                    logger.exception("middleware %r failed in %s", hook.name, hook.call.__name__)
+                except BaseException as fault:
+                    _logged(hook, fault)
 
 
-def call(hook: Hook, *args: Any) -> Any:
-    """The hook's answer; an observer's error is logged and its answer ignored."""
-    if not hook.observer:
-        return hook.call(*args)
+def call(hook: Hook, *args: Any) -> Verdict | None:
+    """The hook's verdict, returned or raised; an observer's error is logged, and its verdict ignored."""
     try:
-        hook.call(*args)
-    except Exception:
-        logger.exception("observer %r failed in %s", hook.name, hook.call.__name__)
-    return None
+        answer = hook.call(*args)
+    except Verdict as verdict:
+        answer = verdict
+    except Exception as error:
+        if not hook.observer:
+            raise
+        _logged(hook, error)
+        return None
+    if answer is None:
+        return None
+    if hook.observer:
+        logger.warning("observer %r gave %r in %s: it decides nothing", hook.name, answer, hook.call.__name__)
+        return None
+    if isinstance(answer, Verdict):
+        return answer
+    raise HookError(f"{hook.name}.{hook.call.__name__} returned {answer!r}; a hook returns a verdict or None")
 
 
 class Arounds:
@@ -116,29 +150,41 @@ class Arounds:
 
     def enter(self, hooks: tuple[Hook, ...]) -> None:
         for hook in hooks:
-            generator = hook.call(self._ctx)
             try:
-                next(generator)
-            except StopIteration:
-                raise HookError(f"{hook.name}.around ended without a yield") from None
-            except Exception:
+                self._open.append((hook, _entered(hook, self._ctx)))
+            except (Exception, Verdict) as error:
                 if not hook.observer:
                     raise
-                logger.exception("observer %r failed in around", hook.name)
-                continue
-            self._open.append((hook, generator))
+                _logged(hook, error)
 
     def leave(self, value: object, error: BaseException | None) -> BaseException | None:
         """Unwind; the error that remains, if any."""
         while self._open:
             hook, generator = self._open.pop()
-            error = _leave(hook, generator, value, error)
+            after = _leave(hook, generator, value, error)
+            if hook.observer and after is not error:
+                logger.error("observer %r failed in around", hook.name, exc_info=after)
+            else:
+                error = after
         return error
+
+
+def _entered(hook: Hook, ctx: Any) -> Generator[None, object, None]:
+    generator = hook.call(ctx)
+    if type(generator) is not GeneratorType:
+        raise HookError(f"{hook.name}.around gave {generator!r}; it is a generator with one yield")
+    try:
+        next(generator)
+    except StopIteration:
+        raise HookError(f"{hook.name}.around ended without a yield") from None
+    return generator
 
 
 def _leave(
     hook: Hook, generator: Generator[None, object, None], value: object, error: BaseException | None
 ) -> BaseException | None:
+    """What the hook makes of the error, or of the value."""
+    frames = None if error is None else error.__traceback__
     try:
         if error is None:
             generator.send(value)
@@ -148,19 +194,27 @@ def _leave(
         if error is None or hook.observer:
             return error
         swallowed = HookSwallowed(
-            f"{hook.name}.around swallowed {type(error).__name__}: {error}; raise it again"
+            f"{hook.name}.around swallowed a {type(error).__name__}; it must raise it again"
         )
         swallowed.__cause__ = error
         return swallowed
     except BaseException as raised:
-        if raised is error:
-            return error
-        if hook.observer and isinstance(raised, Exception):
-            logger.exception("observer %r failed in around", hook.name)
+        if error is not None and (raised is error or _is_wrapped(raised, error)):
+            error.__traceback__ = frames
             return error
         return raised
-    generator.close()
-    return HookError(f"{hook.name}.around yielded twice")
+    twice = HookError(f"{hook.name}.around yielded twice")
+    twice.__cause__ = error
+    try:
+        generator.close()
+    except BaseException as raised:
+        twice.__context__ = raised
+    return twice
+
+
+def _is_wrapped(raised: BaseException, error: BaseException) -> bool:
+    """Whether it is the task's StopIteration, which leaves a generator as the cause of a RuntimeError (PEP 479)."""
+    return isinstance(error, StopIteration) and type(raised) is RuntimeError and raised.__cause__ is error
 
 
 def check_order(middleware: Sequence[Any]) -> None:
@@ -177,9 +231,6 @@ def check_order(middleware: Sequence[Any]) -> None:
                 )
 
 
-def _checked(hook: Hook, verdict: object) -> Verdict:
-    if isinstance(verdict, Verdict):
-        return verdict
-    raise HookError(
-        f"{hook.name}.{hook.call.__name__} returned {verdict!r}; a hook returns a verdict or None"
-    )
+def _logged(hook: Hook, error: BaseException) -> None:
+    kind = "observer" if hook.observer else "middleware"
+    logger.error("%s %r failed in %s", kind, hook.name, hook.call.__name__, exc_info=error)

@@ -23,25 +23,30 @@ def on_error(error: BaseException, policy: RetryPolicy, *, retries: int) -> Verd
     """The verdict on an exception: a retry only if the task asked for it and has one left, else a failure."""
     wanted = isinstance(error, policy.retry_on) and not isinstance(error, policy.dont_retry_on)
     if not wanted:
-        return Fail(_text(error))
-    if exhausted(policy, retries):
-        return Fail(f"{_text(error)} (after {retries} {'retry' if retries == 1 else 'retries'})")
-    return Retry(reason=_text(error))
+        return Fail(_told(error))
+    if exhausted(policy.max_retries, retries):
+        return Fail(f"{_told(error)} (after {retries} {'retry' if retries == 1 else 'retries'})")
+    return Retry(reason=_told(error))
 
 
 def bounded(verdict: Verdict, policy: RetryPolicy, *, retries: int, age: float, max_snooze: float) -> Verdict:
-    """The verdict within its bounds: no retry beyond `max_retries`, no snooze past `max_snooze` seconds of age."""
-    if isinstance(verdict, Retry) and exhausted(policy, retries):
-        why = f": {verdict.reason}" if verdict.reason else ""
-        return Fail(f"asked for a retry, but max_retries is {policy.max_retries}{why}")
+    """The verdict within its bounds: no retry beyond `max_retries`, no snooze past `max_snooze` seconds of age.
+
+    A Retry may carry a `max_retries` of its own, from `self.retry(max_retries=...)`.
+    """
+    if isinstance(verdict, Retry):
+        limit = verdict.__dict__.get("max_retries", policy.max_retries)
+        if exhausted(limit, retries):
+            why = f": {verdict.reason}" if verdict.reason else ""
+            return Fail(f"asked for a retry, but max_retries is {limit}{why}")
     if isinstance(verdict, Snooze) and age > max_snooze:
         why = f": {verdict.reason}" if verdict.reason else ""
         return Fail(f"snoozed for {age:.0f} s, max_snooze is {max_snooze:.0f} s{why}")
     return verdict
 
 
-def exhausted(policy: RetryPolicy, retries: int) -> bool:
-    return policy.max_retries is not None and retries >= policy.max_retries
+def exhausted(limit: int | None, retries: int) -> bool:
+    return limit is not None and retries >= limit
 
 
 def expected(error: BaseException, throws: Sequence[type[BaseException]]) -> bool:
@@ -62,7 +67,21 @@ def class_of(verdict: Verdict) -> str:
     return "done"
 
 
-def _text(error: BaseException) -> str:
-    message = str(error)
+def text_of(error: BaseException) -> str:
+    """`str(error)`, whatever the error makes of that, as text that can be stored."""
+    try:
+        return storable(str(error))
+    except Exception:
+        return f"<{type(error).__name__} without a text: its __str__ failed>"
+
+
+def storable(text: str, limit: int | None = None) -> str:
+    """The text, cut, and with what has no UTF-8 (file names may have such) written as escapes."""
+    text = text[:limit]
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
+
+
+def _told(error: BaseException) -> str:
+    message = text_of(error)
     kind = type(error).__name__
     return f"{kind}: {message}"[:500] if message else kind

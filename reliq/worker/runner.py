@@ -7,43 +7,40 @@ broker is asked to apply; nothing here talks to the broker.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import random
 import time
-import traceback
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
 
 from reliq.context import Outcome, RunContext, _current
-from reliq.errors import (
-    AnnotationError,
-    ArgumentError,
-    SoftTimeLimitExceeded,
-    TaskCancelled,
-    UnencodableResult,
-    WireError,
-)
+from reliq.errors import SoftTimeLimitExceeded, TaskCancelled, UnencodableResult, WireError
 from reliq.policy import decide
 from reliq.policy.chain import Arounds
-from reliq.ports.values import Delivery, ErrorInfo, Settled, Settlement
-from reliq.schedule.instants import to_ms
+from reliq.policy.decide import storable, text_of
+from reliq.ports.values import Delivery, Settled, Settlement
+from reliq.schedule.instants import countdown_ms, to_ms
 from reliq.verdicts import Done, Drop, Fail, Retry, Snooze, Verdict
+from reliq.wire.codec import HARD_MAX_MESSAGE
 from reliq.wire.codec import decode as decode_envelope
+from reliq.worker.faults import describe, own_frames
 
 if TYPE_CHECKING:
     from reliq.app import Reliq
     from reliq.tasks import Task
     from reliq.wire.message import Envelope
 
+P = ParamSpec("P")
+R = TypeVar("R")
 logger = logging.getLogger("reliq.task")
 
 _encode_error = msgspec.msgpack.Encoder().encode
 _NO_ARGUMENTS = b"[[],{}]"
-_MAX_TRACEBACK = 16_000
-_MAX_MESSAGE = 2_000
+_MAX_REASON = 500
 PARK_INTERVAL = 60_000  # ms between two looks at a message whose task is not known here
 
 Guard = Callable[["Job"], AbstractContextManager[None]]
@@ -56,6 +53,7 @@ class Job:
         "ctx",
         "delivery",
         "duration",
+        "entered",
         "envelope",
         "error",
         "hard",
@@ -74,6 +72,7 @@ class Job:
         self.verdict: Verdict | None = None
         self.error: BaseException | None = None
         self.duration: float | None = None
+        self.entered = len(task.chain.middleware)  # how many middleware a run has entered, outermost first
         options = task.options
         self.soft: float | None = (
             envelope.soft_time_limit or options.soft_time_limit or task.app.conf.soft_time_limit
@@ -112,60 +111,59 @@ class Runner:
         task = self._tasks.get(envelope.task)
         if task is None:
             return self._park(delivery, envelope)
-        if envelope.body == _NO_ARGUMENTS and not task.signature.parameters:
-            return Job(delivery, envelope, task, RunContext(self.app, task, delivery, envelope, (), {}))
         try:
+            if envelope.body == _NO_ARGUMENTS and not task.signature.parameters:
+                return Job(delivery, envelope, task, RunContext(self.app, task, delivery, envelope, (), {}))
             args, kwargs = task.signature.decode(envelope.body)
-        except (ArgumentError, AnnotationError, WireError, msgspec.MsgspecError, RecursionError) as error:
+        except Exception as error:  # also what the constructor of a user's class raises
             logger.error(
-                "message %s has arguments that task %s cannot take: %s", envelope.id, envelope.task, error
+                "message %s has arguments that task %s cannot take: %s",
+                envelope.id,
+                envelope.task,
+                text_of(error),
             )
-            return _failed(delivery, error, f"arguments do not fit: {error}")
+            return _failed(delivery, error, f"arguments do not fit: {text_of(error)}")
         return Job(delivery, envelope, task, RunContext(self.app, task, delivery, envelope, args, kwargs))
 
     def _park(self, delivery: Delivery, envelope: Envelope) -> Settlement:
         unknown = self.app.unknown_task(envelope.task)
-        age = (self.app.clock.now_ms() - delivery.published) / 1000
-        if age > self.app.conf.park_for:
-            return _failed(delivery, unknown, f"unknown task for {age / 3600:.0f} h: {unknown}")
+        age = self.app.clock.now_ms() - delivery.published
+        left = int(self.app.conf.park_for * 1000) - age
+        if left <= 0:
+            return _failed(delivery, unknown, f"unknown task for {age / 3_600_000:.3g} h: {unknown}")
         logger.error(
-            "message %s is parked: %s (it is looked at again every %d s and fails after %.0f h)",
+            "message %s is parked: %s (it is looked at again every %d s and fails after %.3g h)",
             envelope.id,
             unknown,
             PARK_INTERVAL // 1000,
             self.app.conf.park_for / 3600,
         )
-        return Settlement(delivery.receipt, "snooze", reason=f"parked: {unknown}"[:500], after=PARK_INTERVAL)
+        after = min(PARK_INTERVAL, left)
+        return Settlement(delivery.receipt, "snooze", reason=f"parked: {unknown}"[:_MAX_REASON], after=after)
 
     # --- running ---
 
     def run(self, job: Job) -> Settlement:
-        """Run a sync job in this thread; never raises but for what must end the process."""
-        ctx, task = job.ctx, job.task
-        chain = task.chain
-        token = _current.set(ctx)
-        began = time.perf_counter()
-        entered = len(chain.middleware)
-        value: Any = None
-        error: BaseException | None = None
+        """Run a sync job in this thread; never raises."""
+        chain = job.task.chain
+        token = _current.set(job.ctx)
         try:
+            if chain.prerun:
+                early, job.entered = chain.enter(job.ctx)
+                if early is not None:
+                    return self._conclude(job, None, early, ran=False)
+            value: Any = None
+            error: BaseException | None = None
+            began = time.perf_counter()
             try:
-                verdict, entered = chain.enter(ctx) if chain.prerun else (None, entered)
-                if verdict is None:
-                    if chain.around:
-                        value, error = self._around(job)
-                    else:
-                        value = self._call(job)
-                elif type(verdict) is Done:
-                    value = verdict.value
+                if chain.around:
+                    value, error = self._around(job)
                 else:
-                    return self._settle(job, verdict, entered)
-            except (KeyboardInterrupt, SystemExit, GeneratorExit) as raised:
-                error = _as_error(raised)
+                    value = self._call(job)
             except BaseException as raised:
                 error = raised
             job.duration = time.perf_counter() - began
-            return self._conclude(job, value, error, entered)
+            return self._conclude(job, value, error)
         finally:
             _current.reset(token)
 
@@ -193,31 +191,21 @@ class Runner:
 
     async def arun(self, job: Job) -> Settlement:
         """Run an async job in its own asyncio Task; `around` in it, all other hooks in a helper thread."""
-        ctx, chain = job.ctx, job.task.chain
-        token = _current.set(ctx)
-        began = time.perf_counter()
-        entered = len(chain.middleware)
-        value: Any = None
-        error: BaseException | None = None
+        chain = job.task.chain
+        token = _current.set(job.ctx)
         try:
-            try:
-                verdict: Verdict | None = None
-                if chain.prerun:
-                    verdict, entered = await asyncio.to_thread(chain.enter, ctx)
-                if verdict is None:
-                    value, error = await self._acall(job)
-                elif type(verdict) is Done:
-                    value = verdict.value
-                else:
-                    return await asyncio.to_thread(self._settle, job, verdict, entered)
-            except (KeyboardInterrupt, SystemExit, GeneratorExit) as raised:
-                error = _as_error(raised)
-            except BaseException as raised:
-                error = raised
+            if chain.prerun:
+                (early, job.entered), cancelled = await _aside(chain.enter, job.ctx)
+                if early is None and cancelled:
+                    early = TaskCancelled()
+                if early is not None:
+                    return (await _aside(self._conclude, job, None, early, False))[0]
+            began = time.perf_counter()
+            value, error = await self._acall(job)
             job.duration = time.perf_counter() - began
             if chain.postrun or chain.failure or chain.settling:
-                return await asyncio.to_thread(self._conclude, job, value, error, entered)
-            return self._conclude(job, value, error, entered)
+                return (await _aside(self._conclude, job, value, error))[0]
+            return self._conclude(job, value, error)
         finally:
             _current.reset(token)
 
@@ -229,6 +217,13 @@ class Runner:
             if arounds is not None:
                 arounds.enter(job.task.chain.around)
             value = await self._limited(job)
+        except asyncio.CancelledError as raised:
+            error = raised
+            here = asyncio.current_task()
+            if (
+                here is not None and here.cancelling()
+            ):  # somebody cancelled the message, not the task a part of itself
+                error = TaskCancelled()
         except BaseException as raised:
             error = raised
         if arounds is not None:
@@ -250,74 +245,51 @@ class Runner:
 
     # --- what follows ---
 
-    def _conclude(self, job: Job, value: Any, error: BaseException | None, entered: int) -> Settlement:
-        """From value or error, through `postrun` or `failure` and the task's policy, to the settlement."""
-        chain, ctx = job.task.chain, job.ctx
-        if error is None and isinstance(value, Verdict):
-            error, value = value, None
-        verdict: Verdict | None = None
-        if error is None:
-            if not chain.middleware:
+    def _conclude(self, job: Job, value: Any, error: BaseException | None, ran: bool = True) -> Settlement:
+        """The settlement that follows from value or error; a failure where even that goes wrong."""
+        try:
+            if error is None and not job.task.chain.middleware and not isinstance(value, Verdict):
                 return self._done(job, value)
-            try:
-                verdict = chain.after(chain.postrun, entered, ctx, value)
-            except Exception as raised:
-                error = raised
-        elif isinstance(error, Done):
-            error, verdict = None, error
-        elif isinstance(error, Verdict):
-            verdict = error
-        if error is not None and verdict is None:
-            job.error = error
-            try:
-                verdict = chain.after(chain.failure, entered, ctx, error)
-            except Exception:
-                logger.exception("a failure hook failed for %s; the task's own policy decides", ctx.id)
-            if verdict is None:
-                verdict = self._policy(job, error)
-        if verdict is None:
-            verdict = Done(value)
-        return self._settle(job, verdict, entered)
+            return self._settle(job, self._bounded(job, self._verdict(job, value, error, ran)))
+        except TaskCancelled:  # it came when the task had ended
+            job.verdict = Drop("cancelled")
+            return Settlement(job.delivery.receipt, "dropped", reason="cancelled")
+        except BaseException as fault:
+            logger.exception("message %s could not be concluded, so it fails", job.ctx.id)
+            job.error, job.verdict = fault, Fail(f"could not be concluded: {text_of(fault)}"[:_MAX_REASON])
+            return _failed(job.delivery, fault, job.verdict.reason or "")
 
-    def _policy(self, job: Job, error: BaseException) -> Verdict:
+    def _verdict(self, job: Job, value: Any, error: BaseException | None, ran: bool) -> Verdict:
+        """Through `postrun` or `failure` and the task's policy.
+
+        A verdict of the task's own, or of a `prerun`, is the first one already: only Done goes on to `postrun`.
+        """
+        chain, ctx, entered = job.task.chain, job.ctx, job.entered
+        if error is None and isinstance(value, Verdict):
+            error = value
+        if isinstance(error, Done):
+            value, error = error.value, None
+        if error is None:
+            if not chain.postrun:
+                return Done(value)
+            verdict, error, entered = chain.returned(entered, ctx, value)
+            if error is None:
+                return Done(value) if verdict is None else verdict
+        if isinstance(error, Verdict):
+            if isinstance(error, Retry | Fail):
+                job.error = _occasion(error)
+            error.__traceback__ = None  # it would keep the frames of this run
+            return error
+        if isinstance(error, _ENDS_A_PROCESS):
+            error = _as_error(error)
+        error.__traceback__ = own_frames(error.__traceback__)
+        job.error = error
+        decided = chain.raised(entered, ctx, error) if chain.failure else None
+        if decided is not None:
+            return decided
         if isinstance(error, TaskCancelled):
             return Drop("cancelled")
-        if isinstance(error, asyncio.CancelledError):
-            error = TaskCancelled("the coroutine was cancelled")
-            return Drop("cancelled")
         return decide.on_error(error, job.task, retries=job.delivery.retries)
-
-    def _settle(self, job: Job, verdict: Verdict, entered: int) -> Settlement:
-        verdict = self._bounded(job, verdict)
-        chain, ctx = job.task.chain, job.ctx
-        job.verdict = verdict
-        if chain.settling:
-            chain.tell(chain.settling, entered, ctx, verdict)
-        if isinstance(verdict, Done):
-            return self._done(job, verdict.value)
-        self._log(job, verdict)
-        delivery = job.delivery
-        error = _encode_error(describe(job.error)) if job.error is not None else None
-        effects, follow_ups = tuple(ctx.effects or ()), tuple(ctx.follow_ups or ())
-        kind: Any = decide.class_of(verdict)
-        after = at = None
-        if isinstance(verdict, Retry | Snooze):
-            at = None if verdict.at is None else to_ms(verdict.at, name="at", call="Retry")
-            if at is None:
-                seconds = verdict.after
-                if seconds is None:
-                    seconds = job.task.delay_for(delivery.retries, self._rng)
-                after = max(0, int(seconds * 1000))
-        return Settlement(
-            delivery.receipt,
-            kind,
-            reason=getattr(verdict, "reason", None),
-            error=error,
-            after=after,
-            at=at,
-            effects=effects,
-            follow_ups=follow_ups,
-        )
 
     def _bounded(self, job: Job, verdict: Verdict) -> Verdict:
         if not isinstance(verdict, Retry | Snooze):
@@ -327,35 +299,81 @@ class Runner:
         limit = conf.max_snooze if options.max_snooze is None else options.max_snooze
         return decide.bounded(verdict, job.task, retries=job.delivery.retries, age=age, max_snooze=limit)
 
-    def _done(self, job: Job, value: Any) -> Settlement:
-        delivery, ctx = job.delivery, job.ctx
+    def _settle(self, job: Job, verdict: Verdict) -> Settlement:
+        chain, ctx, delivery = job.task.chain, job.ctx, job.delivery
         data: bytes | None = None
-        if job.envelope.keep_result or job.envelope.on_end:
-            if value is not None:
-                try:
-                    data = job.task.signature.encode_result(value)
-                except UnencodableResult as error:
-                    logger.error(
-                        "task %s (%s) returned what cannot be stored: %s", job.task.name, ctx.id, error
-                    )
-                    job.verdict = Fail(f"result cannot be stored: {error}")
-                    job.error = error
-                    return _failed(delivery, error, str(job.verdict.reason))
-            elif job.envelope.on_end:
-                data = b"null"
-        if job.verdict is None:
-            job.verdict = _DONE
-        if ctx.effects is None and ctx.follow_ups is None:
-            return Settlement(delivery.receipt, "done", data)
+        if isinstance(verdict, Done):
+            try:
+                data = self._result(job, verdict.value)
+            except UnencodableResult as error:
+                verdict, job.error = Fail(f"result cannot be stored: {error}"), error
+        job.verdict = verdict
+        if chain.settling:
+            chain.tell(chain.settling, job.entered, ctx, verdict)
+        effects, follow_ups = tuple(ctx.effects or ()), tuple(ctx.follow_ups or ())
+        if isinstance(verdict, Done):
+            return Settlement(delivery.receipt, "done", data, effects=effects, follow_ups=follow_ups)
+        reason: str | None = getattr(verdict, "reason", None)
+        if reason is not None:
+            reason = storable(str(reason), _MAX_REASON)
+        self._log(job, verdict, reason)
+        kind: Any = decide.class_of(verdict)
+        after, at = self._when(job, verdict) if isinstance(verdict, Retry | Snooze) else (None, None)
         return Settlement(
             delivery.receipt,
-            "done",
-            data,
-            effects=tuple(ctx.effects or ()),
-            follow_ups=tuple(ctx.follow_ups or ()),
+            kind,
+            reason=reason,
+            error=_encode_error(describe(job.error)) if job.error is not None else None,
+            after=after,
+            at=at,
+            effects=effects,
+            follow_ups=follow_ups,
         )
 
-    def _log(self, job: Job, verdict: Verdict) -> None:
+    def _when(self, job: Job, verdict: Retry | Snooze) -> tuple[int | None, int | None]:
+        if verdict.at is not None:
+            return None, to_ms(verdict.at, name="at", call=type(verdict).__name__)
+        seconds = verdict.after
+        if seconds is None:
+            seconds = job.task.delay_for(job.delivery.retries, self._rng)
+        return countdown_ms(seconds, name="after"), None
+
+    def _done(self, job: Job, value: Any) -> Settlement:
+        """The short way of a task that has no middleware and returned."""
+        ctx = job.ctx
+        job.verdict = _DONE
+        if ctx.effects is None and ctx.follow_ups is None:
+            if value is None:
+                return Settlement(job.delivery.receipt, "done")
+            try:
+                return Settlement(job.delivery.receipt, "done", self._result(job, value))
+            except UnencodableResult:
+                pass
+        return self._settle(job, Done(value))
+
+    def _result(self, job: Job, value: Any) -> bytes | None:
+        """The result as it is stored and handed to links; None when nobody wants it."""
+        if value is None:
+            return None
+        name, envelope = job.task.name, job.envelope
+        if inspect.iscoroutine(value):
+            value.close()
+            raise UnencodableResult(
+                f"{name}() returned a coroutine that nobody awaited: what is decorated must itself be `async def`"
+            )
+        if not envelope.keep_result and not any(
+            follow_up.takes == "result" for ending in envelope.on_end for follow_up in ending.follow_ups
+        ):
+            return None
+        data = job.task.signature.encode_result(value)
+        if len(data) > HARD_MAX_MESSAGE:
+            raise UnencodableResult(
+                f"{name}() returned {len(data):,} bytes, the limit is {HARD_MAX_MESSAGE:,}; store large data elsewhere "
+                "and return a reference to it"
+            )
+        return data
+
+    def _log(self, job: Job, verdict: Verdict, reason: str | None) -> None:
         extra = {
             "task": job.task.name,
             "id": job.ctx.id,
@@ -370,7 +388,7 @@ class Runner:
                 "task %s (%s) failed: %s",
                 job.task.name,
                 job.ctx.id,
-                verdict.reason,
+                reason,
                 extra=extra,
                 exc_info=None if quiet else job.error,
             )
@@ -395,29 +413,49 @@ class Runner:
             error=job.error,
             duration=job.duration,
         )
-        chain.tell(chain.settled, len(chain.middleware), job.ctx, outcome)
+        chain.tell(chain.settled, job.entered, job.ctx, outcome)
 
 
 _DONE = Done()
 
+#: What a task may raise that would end a process: it ends its own run, not the worker's.
+_ENDS_A_PROCESS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
 
-def describe(error: BaseException) -> ErrorInfo:
-    """An exception as data, with its traceback, both cut to a bounded length."""
-    text = "".join(traceback.format_exception(error))
-    if len(text) > _MAX_TRACEBACK:
-        text = text[: _MAX_TRACEBACK // 2] + "\n... cut ...\n" + text[-_MAX_TRACEBACK // 2 :]
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return ErrorInfo(name, str(error)[:_MAX_MESSAGE], text)
+
+async def _aside(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> tuple[R, bool]:
+    """What `call` gives, run to its end in a helper thread; and whether this asyncio Task was cancelled meanwhile."""
+    work = asyncio.ensure_future(asyncio.to_thread(call, *args, **kwargs))
+    cancelled = False
+    while not work.done():
+        try:
+            await asyncio.wait((work,))
+        except asyncio.CancelledError:
+            cancelled = True
+    return work.result(), cancelled
+
+
+def _occasion(verdict: Verdict) -> BaseException | None:
+    """The error on whose occasion the task raised its verdict, for the record: `raise Fail("...") from error`."""
+    error = verdict.__cause__
+    if error is None and not verdict.__suppress_context__:
+        error = verdict.__context__
+    if error is None or isinstance(error, Verdict):
+        return None
+    error.__traceback__ = own_frames(error.__traceback__)
+    return error
 
 
 def _failed(delivery: Delivery, error: BaseException, reason: str) -> Settlement:
-    info = ErrorInfo(type(error).__name__, str(error)[:_MAX_MESSAGE])
-    return Settlement(delivery.receipt, "failed", reason=reason[:500], error=_encode_error(info))
+    return Settlement(
+        delivery.receipt,
+        "failed",
+        reason=storable(reason, _MAX_REASON),
+        error=_encode_error(describe(error, frames=False)),
+    )
 
 
 def _as_error(raised: BaseException) -> BaseException:
-    # A task that calls sys.exit() ends its own run, not the worker's.
-    error = RuntimeError(f"the task raised {type(raised).__name__}: {raised}")
+    error = RuntimeError(f"the task raised {type(raised).__name__}: {text_of(raised)}")
     error.__cause__ = raised
+    raised.__traceback__ = own_frames(raised.__traceback__)
     return error
