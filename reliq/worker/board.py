@@ -22,6 +22,7 @@ from reliq.ports.values import Delivery, Receipt
 from reliq.worker import posix
 
 FREE, HELD, STARTED, FINISHED, TAKEN, PARKED = range(6)
+UNSTARTED = (HELD, PARKED)
 
 _HEADER = 512
 _MAX_ID = 165

@@ -10,6 +10,7 @@ import signal
 import socket
 import time
 from collections import deque
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -17,7 +18,7 @@ from msgspec.structs import replace
 
 from reliq.ports.values import Receipt, Settlement
 from reliq.worker import watch
-from reliq.worker.board import FINISHED, Running, has_long_ids, receipts, resolve
+from reliq.worker.board import FINISHED, HELD, PARKED, UNSTARTED, Running, has_long_ids, receipts, resolve
 from reliq.worker.health import HealthFile
 from reliq.worker.keeper import Keeper
 from reliq.worker.options import WorkerOptions
@@ -147,7 +148,7 @@ class Supervisor:
             for child in self._children:
                 if child.board.ready:
                     child.stop()
-                    self._take_back(child, stopping=True)
+                    self._take_back(child, UNSTARTED)
                 else:
                     child.kill(blameless="it had not begun to work")
         elif not self._cold:
@@ -224,13 +225,17 @@ class Supervisor:
                     extra={"id": settlement.receipt.id, "worker": child.owner, "reason": settlement.reason},
                 )
             child.kill(guilty=guilty)
-        elif watch.is_stuck(child, states, running, now) or child.stopping_since is not None:
-            self._take_back(child, stopping=child.stopping_since is not None)
+        elif child.stopping_since is not None:
+            self._take_back(child, UNSTARTED)
+        elif watch.is_stuck(child, states, running, now):
+            self._take_back(child, (HELD,))
+        elif watch.is_crowded(child, states, now):
+            self._take_back(child, (PARKED,))
         elif watch.is_idle_too_long(child, states, now, self._options.watchdog, self._keeper.silence()):
             self._restart_stuck(child)
 
-    def _take_back(self, child: ChildProcess, *, stopping: bool, only: str | None = None) -> None:
-        taken = child.board.take(watch.wanted(stopping or only is not None), only=only)
+    def _take_back(self, child: ChildProcess, states: Sequence[int], *, only: str | None = None) -> None:
+        taken = child.board.take(states, only=only)
         if taken:
             logger.info(
                 "gave back %d unstarted deliveries of child %d",
@@ -246,7 +251,7 @@ class Supervisor:
         for id in ids:
             if id not in child.asked:
                 child.asked[id] = time.monotonic() + watch.PATIENCE
-                self._take_back(child, stopping=False, only=id)
+                self._take_back(child, UNSTARTED, only=id)
                 child.tell(f"cancel {id}")
         for id in set(child.asked) - set(ids):
             del child.asked[id]

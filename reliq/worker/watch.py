@@ -21,6 +21,7 @@ class Watched(Protocol):
     board: Board
     owner: str
     stuck_since: float | None  # since when no delivery was started while some wait
+    crowded_since: float | None  # since when async tasks wait for room
 
     @property
     def pid(self) -> int: ...
@@ -29,11 +30,6 @@ class Watched(Protocol):
 LONG = 0.05  # one task has run so long: its unstarted neighbours go elsewhere
 STALLED = 1.0  # nothing runs, nothing starts, yet deliveries wait
 PATIENCE = 5.0  # between the request to stop and the kill
-
-
-def wanted(everything: bool) -> tuple[int, ...]:
-    """The states that can be taken back; async tasks that wait for room only for a reason of their own."""
-    return (HELD, PARKED) if everything else (HELD,)
 
 
 def over_limit(running: Sequence[Running], owner: str, now: float) -> list[Settlement]:
@@ -66,6 +62,16 @@ def is_stuck(child: Watched, states: bytes, running: Sequence[Running], now: flo
     if child.stuck_since is None:
         child.stuck_since = now
     return now - child.stuck_since > STALLED
+
+
+def is_crowded(child: Watched, states: bytes, now: float) -> bool:
+    """Whether async tasks have waited so long for room that others should have them."""
+    if bytes((PARKED,)) not in states:
+        child.crowded_since = None
+        return False
+    if child.crowded_since is None:
+        child.crowded_since = now
+    return now - child.crowded_since > STALLED
 
 
 def is_idle_too_long(

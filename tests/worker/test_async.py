@@ -22,6 +22,16 @@ def test_more_coroutines_than_there_is_room_for_keep_no_sync_task_waiting(place:
     until(lambda: place.engine.audit().states["done"] == 21, timeout=10)
 
 
+def test_coroutines_that_wait_for_room_are_run_by_others(place: Any, until: Any) -> None:
+    place.app.publish_many(place.task("anap_named"), [(6.0, f"a{n}") for n in range(4)])
+    first = place.worker(async_slots=2)
+    until(lambda: len(place.lines("begin")) == 2)
+    place.worker(async_slots=2)
+    until(lambda: len(place.lines("begin")) == 4, timeout=5)
+    assert len({row[1] for row in place.lines("begin")}) == 2
+    assert len(first.children()) == 1
+
+
 def test_a_warm_stop_lets_coroutines_finish_and_gives_back_those_that_wait(place: Any, until: Any) -> None:
     worker = place.worker(async_slots=2)
     place.app.publish_many(place.task("anap_named"), [(0.7, f"a{n}") for n in range(6)])

@@ -32,11 +32,12 @@ def test_a_soft_limit_holds_in_a_solo_worker(place: Any, until: Any) -> None:
     assert "SoftTimeLimitExceeded" in place.engine.get(handle.id).reason
 
 
-def test_a_hard_limit_charges_only_its_own_task(place: Any, until: Any) -> None:
+@pytest.mark.parametrize("id", [None, "chosen-" + "x" * 190])
+def test_a_hard_limit_charges_only_its_own_task(place: Any, until: Any, id: str | None) -> None:
     place.worker(threads=2, lease=60.0)
     beside = place.task("nap").delay(1.5, "beside")
     until(lambda: place.lines("begin"))
-    late = place.task("hard").delay("late")
+    late = place.task("hard").apply_async(("late",), task_id=id)
     until(late.ready, timeout=6)
     record = place.engine.get(late.id)
     assert (record.state, record.crashes, record.reason) == ("failed", 0, "time limit 0.5 s")
@@ -49,7 +50,7 @@ def test_a_hard_limit_charges_only_its_own_task(place: Any, until: Any) -> None:
 def test_a_running_task_is_cancelled(place: Any, until: Any, options: dict[str, Any]) -> None:
     place.worker(lease=3.0, renew_every=0.2, **options)
     if options.get("threads"):
-        handle = place.task("soft_loop").apply_async(soft_time_limit=60)
+        handle = place.task("soft_loop").apply_async(soft_time_limit=60, time_limit=90)
         until(lambda: place.engine.get(handle.id).state == "leased")
     else:
         handle = place.task("nap").delay(60.0, "x")

@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+import time
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from reliq.engines.memory import connect
+from reliq.errors import BrokerUnavailable
+from reliq.policy.clock import VirtualClock
+from reliq.ports.values import Publication, Receipt, Settlement
+from reliq.wire.message import Envelope
+from reliq.worker import fetcher as module
+from reliq.worker.board import Board
+from reliq.worker.fetcher import Fetcher
+from reliq.worker.settler import Settler
+
+
+class Parts:
+    """A fetcher on a memory engine; `broken` holds the errors of the next calls, `after` those after the effect."""
+
+    def __init__(self) -> None:
+        self.clock = VirtualClock()
+        self.engine = connect("memory://", clock=self.clock)
+        self.engine.register("me", 60.0)
+        self.engine.register("other", 60.0)
+        self.broken: list[Exception] = []
+        self.after: list[Exception] = []
+        self.claims: list[dict[str, Any]] = []
+        self.board = Board(300)
+        self.settler = Settler(self, self, self.board)  # type: ignore[arg-type]
+        self.waits: list[float] = []
+        self.fetcher = Fetcher(
+            self,  # type: ignore[arg-type]
+            "me",
+            self.board,
+            self.settler,
+            queues=[("q", 1.0)],
+            most=200,
+            slots=1,
+            wait=self.waits.append,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def claim(self, *args: Any, **options: Any) -> Any:
+        self.claims.append(options)
+        if self.broken:
+            raise self.broken.pop()
+        options["wait"] = 0.0
+        answer = self.engine.claim(*args, **options)
+        if self.after:
+            raise self.after.pop()
+        return answer
+
+    def settled(self, job: Any, answer: Any) -> None:
+        pass
+
+    def publish(self, *ids: str) -> None:
+        self.engine.publish([Publication(Envelope(1, id, "t", "q")) for id in ids])
+
+    def fetch(self, alone: bool = True) -> list[tuple[str, int]] | None:
+        got = self.fetcher.claim(at_most=100, alone=alone)
+        return None if got is None else [(delivery.receipt.id, place) for delivery, place in got]
+
+    def end(self, id: str, place: int, **changes: Any) -> None:
+        record = self.engine.get(id)
+        assert record is not None
+        self.board.finish(place)
+        self.settler.add((Settlement(Receipt(id, "me", record.fence), "done", **changes), None, place))
+
+
+@pytest.fixture
+def parts() -> Parts:
+    return Parts()
+
+
+def test_the_first_claim_asks_for_one_and_short_tasks_let_it_grow_by_four(parts: Parts) -> None:
+    parts.publish(*map(str, range(200)))
+    sizes = []
+    for _ in range(9):
+        got = parts.fetch() or []
+        sizes.append(len(got))
+        for id, place in got:
+            parts.end(id, place)
+        parts.fetcher.measured(0.00001 * len(got), len(got))
+    assert sizes[0] == 1
+    assert all(b <= 4 * a for a, b in pairwise(sizes))
+    assert max(sizes) > 40
+
+
+def test_one_long_task_ends_prefetching_at_once(parts: Parts) -> None:
+    for _ in range(12):
+        parts.fetcher.measured(0.00001, 1)
+    parts.publish(*map(str, range(50)))
+    assert len(parts.fetch() or []) == 50
+    parts.fetcher.measured(0.5, 1)
+    parts.publish("a", "b", "c")
+    assert len(parts.fetch(alone=False) or []) == 1
+
+
+def test_a_lost_reply_gives_the_same_batch_again_and_settles_once(parts: Parts) -> None:
+    parts.publish("a", "b")
+    ((id, place),) = parts.fetch() or []
+    parts.end(id, place)
+    parts.after.append(BrokerUnavailable("cut"))
+    assert parts.fetch() == []
+    assert len(parts.waits) == 1
+    ((again, _),) = parts.fetch() or []
+    assert again == "b"
+    assert parts.claims[1]["seq"] == parts.claims[2]["seq"] == 2
+    assert [parts.engine.get(i).state for i in ("a", "b")] == ["done", "leased"]  # type: ignore[union-attr]
+    assert parts.board.room == parts.board.capacity - 1
+
+
+def test_what_never_arrived_is_given_back_after_an_outage(parts: Parts) -> None:
+    parts.publish("a", "b")
+    parts.engine.claim("me", ["q"], limit=1, seq=0)  # a delivery of which this process knows nothing
+    parts.broken.append(BrokerUnavailable("down"))
+    assert parts.fetch() == []
+    assert [id for id, _ in parts.fetch() or []] == ["b"]
+    assert parts.engine.get("a").state == "ready"  # type: ignore[union-attr]
+
+
+def test_a_settlement_that_cannot_be_stored_fails_alone(parts: Parts) -> None:
+    parts.publish("a", "b", "c")
+    for _ in range(2):
+        for id, place in parts.fetch(alone=False) or []:
+            parts.end(id, place, value=b"1" if id == "a" else b"")
+    parts.broken.append(TypeError("no such thing"))
+    settle = parts.engine.settle
+
+    def picky(settlements: Any) -> Any:
+        if any(s.receipt.id == "b" and s.kind == "done" for s in settlements):
+            raise TypeError("cannot store b")
+        return settle(settlements)
+
+    parts.__dict__["settle"] = picky
+    assert [id for id, _ in parts.fetch() or []] == ["c"]
+    assert parts.engine.get("a").state == "done"  # type: ignore[union-attr]
+    record = parts.engine.get("b")
+    assert record is not None and record.state == "failed" and "could not be stored" in str(record.reason)
+
+
+def test_a_charged_message_is_let_in_but_does_not_starve_the_rest_for_ever(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts.publish("poison")
+    taken = parts.engine.claim("other", ["q"], limit=1, seq=1).deliveries
+    parts.engine.bury("other", started=[taken[0].receipt])
+    parts.publish("long", "more")
+    got = parts.fetch()
+    assert got
+    parts.clock.advance(1.1)  # the charge is over
+    parts.publish("late")
+    assert parts.fetch(alone=False) is not None  # this answer says that one waits for empty hands
+    assert parts.fetch(alone=False) is None
+    now = time.monotonic()
+    monkeypatch.setattr(module.time, "monotonic", lambda: now + module.DRAIN + 1)
+    assert parts.fetch(alone=False) is not None
