@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from reliq.compat import CALL_OPTIONS, translate
 from reliq.errors import OptionError
-from reliq.options import priority, seconds
+from reliq.options import is_storable, priority, queue_name, seconds
 from reliq.policy.ids import check_id
 from reliq.schedule.instants import countdown_ms, to_ms
 from reliq.tasks import CALL_NAMES, Signature
@@ -37,7 +37,16 @@ def normalise(app: Reliq, task: Task[..., Any], options: Mapping[str, Any]) -> d
         raise OptionError(f"{where}: give eta= or countdown=, not both")
     for name, value in given.items():
         _CONVERT[name](app, call, value, where)
+    if "soft_time_limit" in call or "time_limit" in call:
+        _check_limits(app, task, call, where)
     return call
+
+
+def _check_limits(app: Reliq, task: Task[..., Any], call: Mapping[str, Any], where: str) -> None:
+    soft = call.get("soft_time_limit") or task.options.soft_time_limit or app.conf.soft_time_limit
+    hard = call.get("time_limit") or task.options.time_limit or app.conf.time_limit
+    if soft is not None and hard is not None and soft >= hard:
+        raise OptionError(f"{where}: soft_time_limit={soft} must be below time_limit={hard}")
 
 
 def _zone(app: Reliq) -> ZoneInfo | None:
@@ -76,9 +85,7 @@ def _priority(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
 
 
 def _queue(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
-    if not isinstance(value, str) or not value or "," in value or "=" in value:
-        raise OptionError(f"{where}: queue is a name without ',' and '=', got {value!r}")
-    call["queue"] = value
+    call["queue"] = queue_name(value, where=where)
 
 
 def _headers(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
@@ -86,6 +93,8 @@ def _headers(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
         isinstance(k, str) and isinstance(v, str) for k, v in value.items()
     ):
         raise OptionError(f"{where}: headers map texts to texts, got {value!r}")
+    if not all(is_storable(k) and is_storable(v) for k, v in value.items()):
+        raise OptionError(f"{where}: headers are texts that have UTF-8, got {value!r}")
     call["headers"] = dict(value)
 
 

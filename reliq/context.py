@@ -69,15 +69,15 @@ class PublishContext:
     """One publish on its way to the broker; `headers` may be written, guards, effects and endings added."""
 
     __slots__ = (
+        "_args",
         "_bound",
+        "_id",
+        "_kwargs",
         "app",
-        "args",
         "effects",
         "endings",
         "guards",
         "headers",
-        "id",
-        "kwargs",
         "options",
         "queue",
         "state",
@@ -97,9 +97,9 @@ class PublishContext:
     ) -> None:
         self.app = app
         self.task = task
-        self.id = id
-        self.args = args
-        self.kwargs = kwargs
+        self._id = id
+        self._args = args
+        self._kwargs = kwargs
         self.options = options
         self.headers = headers
         self.queue = queue
@@ -108,6 +108,18 @@ class PublishContext:
         self.effects: list[Effect] = []
         self.endings: list[Ending] = []
         self._bound: dict[str, Any] | None = None
+
+    @property
+    def id(self) -> str:
+        return self._id
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        return self._args
+
+    @property
+    def kwargs(self) -> Mapping[str, Any]:
+        return self._kwargs
 
     @property
     def store(self) -> Store:
@@ -120,7 +132,7 @@ class PublishContext:
     def bound(self) -> dict[str, Any]:
         """The arguments by name, defaults applied."""
         if self._bound is None:
-            self._bound = self.task.signature.bind(self.args, self.kwargs)
+            self._bound = self.task.signature.bind(self._args, self._kwargs)
         return self._bound
 
     def with_publish(self, item: Guard | Effect) -> None:

@@ -78,6 +78,22 @@ def priority(value: Any, *, where: str) -> int:
     return value
 
 
+def queue_name(value: Any, *, where: str) -> str:
+    """A name that `-Q a=3,b=1` can tell apart."""
+    if not isinstance(value, str) or not value or "," in value or "=" in value or not is_storable(value):
+        raise OptionError(f"{where}: queue is a name without ',' and '=', got {value!r}")
+    return value
+
+
+def is_storable(text: str) -> bool:
+    """Whether the text has UTF-8: one with lone surrogates has not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _convert(name: str, value: Any, where: str) -> Any:
     if name in _CLASSES:
         return None if value is None and name == "retry_on" else _classes(name, value, where)
@@ -94,8 +110,8 @@ def _convert(name: str, value: Any, where: str) -> Any:
     elif name in ("bind", "ignore_result"):
         if not isinstance(value, bool):
             raise OptionError(f"{where}: {name} is True or False, got {value!r}")
-    elif name == "queue" and (not isinstance(value, str) or not value):
-        raise OptionError(f"{where}: queue is a name, got {value!r}")
+    elif name == "queue":
+        return queue_name(value, where=where)
     elif name == "backoff" and not isinstance(value, Backoff):
         raise OptionError(f"{where}: backoff is a reliq.Backoff, got {value!r}")
     return value

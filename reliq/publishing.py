@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from reliq.context import PublishContext, _current
@@ -12,22 +12,19 @@ from reliq.errors import (
     BrokerUnavailable,
     GuardRefused,
     HookError,
-    HookSwallowed,
     MessageTooLarge,
+    OptionError,
     PublishRefused,
-    PublishUnknown,
 )
-from reliq.middleware import Join
+from reliq.flight import Flight, context_of, prepare, unknown
 from reliq.policy.ids import follow_up_id, new_id
 from reliq.ports.values import Publication, Published
 from reliq.results import Handle
-from reliq.verdicts import Drop
 from reliq.wire.codec import MAX_HEADERS
 from reliq.wire.message import WIRE_VERSION, Ending, Envelope, FollowUp
 
 if TYPE_CHECKING:
     from reliq.app import Reliq
-    from reliq.policy.chain import Hook
     from reliq.tasks import Signature, Task
 
 logger = logging.getLogger("reliq.publish")
@@ -40,7 +37,7 @@ class Publisher:
     """Publishes for one app."""
 
     def __init__(self, app: Reliq) -> None:
-        self._app = app
+        self.app = app
 
     def one(
         self,
@@ -55,11 +52,11 @@ class Publisher:
         """
         if not task.chain.publish:
             body = task.signature.encode(args, kwargs)
-            envelope = self._envelope(task, body, call) if call else self._plain(task, body)
+            envelope = self.envelope(task, body, call) if call else self._plain(task, body)
             published = self._send([Publication(envelope)])[0]
             if published.status == "refused":
                 raise _error_of(published)
-            return Handle(self._app, envelope.id, task)
+            return Handle(self.app, envelope.id, task)
         outcome = self.many([(task, args, kwargs, call)])[0]
         if isinstance(outcome, BaseException):
             raise outcome
@@ -69,63 +66,41 @@ class Publisher:
         self,
         calls: Sequence[tuple[Task[..., Any], tuple[Any, ...], dict[str, Any], Mapping[str, Any] | None]],
     ) -> list[Handle[Any] | Exception]:
-        """Publish many calls in one step to the broker; a handle or an error for each, in order."""
-        if not any(call[0].chain.publish for call in calls):
-            return self._many_plain(calls)
-        flights = [_Flight(self, *call) for call in calls]
-        waiting = [f for f in flights if f.publication is not None]
+        """Publish many calls in one step to the broker; a handle or an error for each, in order.
+
+        Where the broker fails as a whole, that is raised, unless a middleware made something else of it.
+        """
+        flights: list[Flight] = []
         try:
-            answers = (
-                self._send([f.publication for f in waiting if f.publication is not None]) if waiting else []
-            )
+            for call in calls:
+                flights.append(Flight(self, *call))
+            waiting = [(f, f.publication) for f in flights if f.publication is not None]
+            answers = self._send([publication for _, publication in waiting]) if waiting else []
         except Exception as error:
-            for flight in waiting:
-                flight.land(None, error)
-            if not any(f.has_hooks for f in waiting):
+            for flight in flights:
+                flight.fail(error)
+            if all(flight.failed for flight in flights if flight.publication is not None):
                 raise
             return [f.outcome() for f in flights]
-        for flight, published in zip(waiting, answers, strict=True):
-            flight.land(published, _error_of(published) if published.status == "refused" else None)
+        except BaseException as stop:
+            for flight in flights:
+                flight.fail(stop)
+            raise
+        for (flight, _), published in zip(waiting, answers, strict=True):
+            flight.land(published, _error_of(published))
         return [f.outcome() for f in flights]
 
-    def _many_plain(
-        self,
-        calls: Sequence[tuple[Task[..., Any], tuple[Any, ...], dict[str, Any], Mapping[str, Any] | None]],
-    ) -> list[Handle[Any] | Exception]:
-        app = self._app
-        outcomes: list[Handle[Any] | Exception] = []
-        publications: list[Publication] = []
-        places: list[int] = []
-        for place, (task, args, kwargs, call) in enumerate(calls):
-            try:
-                body = task.signature.encode(args, kwargs)
-                envelope = self._envelope(task, body, call) if call else self._plain(task, body)
-            except Exception as error:
-                outcomes.append(error)
-            else:
-                publications.append(Publication(envelope))
-                places.append(place)
-                outcomes.append(Handle(app, envelope.id, task))
-        if publications:
-            for place, published in zip(places, self._send(publications), strict=True):
-                if published.status == "refused":
-                    outcomes[place] = _error_of(published)
-        return outcomes
-
     def _send(self, publications: list[Publication]) -> list[Published]:
-        app = self._app
         try:
-            return app.broker.publish(publications)
+            broker = self.app.broker
+        except BrokerError as error:
+            raise PublishRefused(f"Nothing was published: {error}") from error
+        try:
+            return broker.publish(publications)
         except BrokerUnavailable as error:
-            first = publications[0].envelope.id
             if getattr(error, "certain", False):
                 raise PublishRefused(f"Nothing was published: {error}") from error
-            raise PublishUnknown(
-                f"The broker did not answer, so message {first} may or may not have been accepted; publish it again "
-                f"with task_id={first!r} to find out. {error}",
-                id=first,
-                ids=tuple(p.envelope.id for p in publications),
-            ) from error
+            raise unknown(tuple(p.envelope.id for p in publications), error) from error
         except PublishRefused:
             raise
         except (BrokerError, MessageTooLarge) as error:
@@ -135,7 +110,7 @@ class Publisher:
 
     def _plain(self, task: Task[..., Any], body: bytes) -> Envelope:
         """The envelope of a call without options and hooks: most calls, so only what differs is looked at."""
-        app = self._app
+        app = self.app
         defaults = app.defaults(task)
         id = new_id()
         if len(body) > defaults.max_message:
@@ -158,14 +133,15 @@ class Publisher:
             parent=None if parent is None else parent.id,
         )
 
-    def _envelope(
+    def envelope(
         self,
         task: Task[..., Any],
         body: bytes,
         call: Mapping[str, Any],
         ctx: PublishContext | None = None,
     ) -> Envelope:
-        app = self._app
+        """What travels: the call's options over the task's, with what the publish hooks wrote."""
+        app = self.app
         defaults = app.defaults(task)
         running = _current.get()
         if ctx is not None:
@@ -177,7 +153,7 @@ class Publisher:
             headers, on_end = call.get("headers") or _NO_HEADERS, ()
         if len(body) > defaults.max_message:
             raise _too_large(f"arguments of {len(body):,} bytes", task.name, id, defaults.max_message)
-        if headers and sum(len(k) + len(v) for k, v in headers.items()) > MAX_HEADERS:
+        if headers and _size(headers) > MAX_HEADERS:
             raise _too_large("headers", task.name, id, MAX_HEADERS)
         if call:
             links = _links(self, id, call)
@@ -211,14 +187,31 @@ class Publisher:
         )
 
     def follow_up(self, signature: Signature, id: str, takes: str) -> FollowUp:
-        """The message that `signature` will be when the message it hangs on ends."""
-        task = signature.task
-        if takes:
-            body = task.signature.encode_partial(signature.args, signature.kwargs)
-        else:
-            body = task.signature.encode(signature.args, signature.kwargs)
-        envelope = self._envelope(task, body, {**signature.options, "id": id})
-        return FollowUp(envelope=envelope, takes=takes)  # type: ignore[arg-type]
+        """The message that `signature` will be when the message it hangs on ends.
+
+        Its publish hooks run now, up to their yield: what they write into headers and `on_end` goes with it.
+        """
+        task, args, kwargs = signature.task, signature.args, signature.kwargs
+        if task.app is not self.app:
+            raise OptionError(
+                f"A link to {task.name!r} of app {task.app.name!r}: the broker of app {self.app.name!r} publishes it, "
+                f"so it must be a task of that app; publish it inside a task instead"
+            )
+        signature_of = task.signature
+        body = signature_of.encode_partial(args, kwargs) if takes else signature_of.encode(args, kwargs)
+        call = {"id": id, **signature.options}
+        ctx = context_of(self.app, task, call, args, kwargs)
+        for hook in task.chain.publish:
+            prepare(hook, ctx)
+        return FollowUp(self.envelope(task, body, call, ctx), takes)  # type: ignore[arg-type]
+
+
+def _size(headers: Mapping[str, str]) -> int:
+    """The bytes of the headers; `HookError` for what a hook may not put there."""
+    try:
+        return sum(len(k.encode()) + len(v.encode()) for k, v in headers.items())
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise HookError(f"Headers map texts to texts that have UTF-8, got {headers!r}") from error
 
 
 def _links(publisher: Publisher, id: str, call: Mapping[str, Any]) -> tuple[Ending, ...]:
@@ -254,117 +247,3 @@ def _error_of(published: Published) -> PublishRefused:
             id=published.id,
         )
     return PublishRefused(f"Message {published.id} was refused: {published.error}", id=published.id)
-
-
-class _Flight:
-    """One publish with its middleware: entered on construction, landed with the broker's answer."""
-
-    def __init__(
-        self,
-        publisher: Publisher,
-        task: Task[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        call: Mapping[str, Any] | None,
-    ) -> None:
-        call = call or _NONE
-        self._app = app = publisher._app
-        self._task = task
-        self._open: list[tuple[Hook, Generator[None, Published, Any]]] = []
-        self._result: Handle[Any] | Exception | None = None
-        self.publication: Publication | None = None
-        self.has_hooks = bool(task.chain.publish)
-        self.id = call.get("id") or new_id()
-        ctx = PublishContext(
-            app,
-            task,
-            self.id,
-            args,
-            kwargs,
-            {**task.middleware_options, **call.get("middleware", _NONE)},
-            dict(call.get("headers") or ()),
-            call.get("queue") or task.queue,
-        )
-        try:
-            if self._enter(ctx):
-                body = task.signature.encode(args, kwargs)
-                envelope = publisher._envelope(task, body, call, ctx)
-                self.publication = Publication(envelope, tuple(ctx.guards), tuple(ctx.effects))
-        except Exception as error:
-            self.land(None, error)
-
-    def _enter(self, ctx: PublishContext) -> bool:
-        for hook in self._task.chain.publish:
-            try:
-                answer = hook.call(ctx)
-                if isinstance(answer, Generator):
-                    try:
-                        next(answer)
-                    except StopIteration as stop:
-                        answer = stop.value
-                        if answer is None and not hook.observer:
-                            raise HookError(
-                                f"{hook.name}.publish ended without a yield or a Drop/Join"
-                            ) from None
-                    else:
-                        self._open.append((hook, answer))
-                        continue
-            except Exception:
-                if not hook.observer:
-                    raise
-                logger.exception("observer %r failed in publish", hook.name)
-                continue
-            if answer is not None and not hook.observer:
-                self._reject(hook, answer)
-                self.land(Published(ctx.id, "refused"), None)
-                return False
-        return True
-
-    def land(self, published: Published | None, error: Exception | None) -> None:
-        """Unwind the hooks with the broker's answer or with its error."""
-        while self._open:
-            hook, generator = self._open.pop()
-            try:
-                if error is not None:
-                    generator.throw(error)
-                else:
-                    assert published is not None
-                    generator.send(published)
-                generator.close()
-                raise HookError(f"{hook.name}.publish yielded twice")
-            except StopIteration as stop:
-                if error is None or hook.observer:
-                    continue
-                if stop.value is None:
-                    swallowed = HookSwallowed(
-                        f"{hook.name}.publish swallowed {type(error).__name__}: {error}"
-                    )
-                    swallowed.__cause__ = error
-                    error = swallowed
-                else:
-                    self._reject(hook, stop.value)
-                    published, error = Published(self.id, "refused"), None
-            except Exception as raised:
-                if raised is error:
-                    continue
-                if hook.observer or error is None:
-                    # The message is accepted: an error now would say otherwise.
-                    logger.exception("middleware %r failed after the publish", hook.name)
-                else:
-                    error = raised
-        if error is not None:
-            self._result = error
-        elif self._result is None:
-            self._result = Handle(self._app, self.id, self._task)
-
-    def _reject(self, hook: Hook, answer: object) -> None:
-        if isinstance(answer, Join):
-            self._result = Handle(self._app, answer.id, self._task)
-        elif isinstance(answer, Drop):
-            self._result = Handle.of_rejected(self._app, self._task, answer)
-        else:
-            raise HookError(f"{hook.name}.publish returned {answer!r}; it returns Drop, Join or None")
-
-    def outcome(self) -> Handle[Any] | Exception:
-        assert self._result is not None
-        return self._result
