@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from time import monotonic
 
-from huey import SqliteHuey
+from huey import SqliteHuey  # type: ignore[import-untyped]
 
 from benchmarks import tally
 

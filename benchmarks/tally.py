@@ -20,7 +20,7 @@ _COUNT, _FIRST, _LAST = 0, 1, 2
 class Share(NamedTuple):
     """What one process has done."""
 
-    count: int
+    runs: int
     first: float
     last: float
 
@@ -29,7 +29,7 @@ class Tally:
     """This process's notes; opened at the first hit."""
 
     def __init__(self) -> None:
-        self._cells: memoryview | None = None
+        self._cells: memoryview[float] | None = None
 
     def hit(self) -> None:
         cells = self._cells
@@ -59,19 +59,19 @@ def shares(folder: Path) -> list[Share]:
 def rate(folder: Path) -> float:
     """Tasks per second from the first end to the last end, all processes together."""
     done = shares(folder)
-    return (sum(s.count for s in done) - 1) / (max(s.last for s in done) - min(s.first for s in done))
+    return (sum(s.runs for s in done) - 1) / (max(s.last for s in done) - min(s.first for s in done))
 
 
 def await_count(folder: Path, expected: int, timeout: float) -> None:
     """Wait until `expected` tasks have ended; `TimeoutError` says how many had."""
     until = monotonic() + timeout
-    while (count := sum(s.count for s in shares(folder))) < expected:
+    while (count := sum(s.runs for s in shares(folder))) < expected:
         if monotonic() > until:
             raise TimeoutError(f"{count} of {expected} tasks had ended after {timeout:.0f} s")
         sleep(0.02)
 
 
-def _board(path: Path, size: int) -> memoryview:
+def _board(path: Path, size: int) -> memoryview[float]:
     with open(path, "a+b") as file:
         if file.seek(0, os.SEEK_END) < size * 8:
             file.truncate(size * 8)
