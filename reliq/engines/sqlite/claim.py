@@ -96,6 +96,7 @@ class Taken(NamedTuple):
     next_due: int | None = None
     wants_alone: bool = False
     answered: bool = False  # nothing more will come to this claim
+    deaf: bool = False  # it may be given nothing now, so a wake would be lost on it
 
     @property
     def idle(self) -> bool:
@@ -125,7 +126,7 @@ def take(step: Step, owner: str, queues: str, limit: int, seq: int) -> Taken:
     holds = bool(others) and step.execute(_HOLDS, (seen.owner,)).fetchone() is not None
     wants_alone = bool(holds and seen.charged)
     if holds and seen.alone is not None and step.execute(_HOLDS_ALONE, (seen.alone, seen.owner)).fetchone():
-        return Taken(next_due=seen.next_due, wants_alone=wants_alone)
+        return Taken(next_due=seen.next_due, wants_alone=wants_alone, deaf=True)
     if seen.charged and not holds and _lease_charged(step, seen, queues, seq):
         return Taken(batch=(seen.owner, seq), queues=queues)
     ready = _names.decode(seen.ready)

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any, TypeVar
 
 from reliq.engines.sqlite.location import DURABILITIES, Location
-from reliq.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, ForkedConnection
+from reliq.errors import BrokerFull, BrokerRefused, BrokerUnavailable, ForkedConnection
 from reliq.policy.clock import Clock
 
 APPLICATION_ID = 0x72656C71  # "relq"
@@ -88,52 +88,67 @@ class Connection:
 
     def read(self, ask: Callable[..., T], *args: Any) -> T:
         """`ask(execute, *args)`: one statement, or several that need no common snapshot."""
-        with self._turn_taken():
+        self._take_turn()
+        try:
             return self._patiently(lambda: ask(self._db.execute, *args))
+        finally:
+            self._turn.release()
 
     def snapshot(self, ask: Callable[..., T], *args: Any) -> T:
         """`ask(execute, *args)`, all of whose statements see the same moment."""
 
         def whole() -> T:
-            self._db.execute("BEGIN")
             try:
+                self._db.execute("BEGIN")
                 return ask(self._db.execute, *args)
             finally:
-                self._db.execute("ROLLBACK")
+                self._roll_back()
 
-        with self._turn_taken():
+        self._take_turn()
+        try:
             return self._patiently(whole)
+        finally:
+            self._turn.release()
 
     def write(self, change: Callable[..., T], *args: Any, then: Callable[..., Any] | None = None) -> T:
         """`change(step, *args)` in one transaction that takes effect whole or not at all.
 
         After the commit `then(execute, result)` may read what was written; its answer replaces the result.
         """
-        with self._turn_taken():
-            execute = self._db.execute
-            self._begin(execute)
-            step = Step(execute, self._clock.now_ms(), self._place)
-            try:
-                try:
-                    result = change(step, *args)
-                except BeginAgain:
-                    execute("ROLLBACK")
-                    self._begin(execute)
-                    step = Step(execute, self._clock.now_ms(), self._place, again=True)
-                    result = change(step, *args)
-                after = self._on_commit(step)
-                execute("COMMIT")
-                self._place = step.place
-            except BaseException as error:
-                self._roll_back()
-                if isinstance(error, sqlite3.Error):
-                    raise self._translate(error) from error
-                raise
+        self._take_turn()
+        try:
+            result, after = self._transact(change, args)
             if then is not None:
-                result = self._patiently(lambda: then(execute, result))
+                result = self._patiently(lambda: then(self._db.execute, result))
+        finally:
+            self._turn.release()
         if after is not None:
             after()
         return result
+
+    def _transact(
+        self, change: Callable[..., T], args: tuple[Any, ...], *, again: bool = False
+    ) -> tuple[T, Callable[[], None] | None]:
+        execute = self._db.execute
+        committing = False
+        # BEGIN stands inside, since a signal's exception may come between any two of these lines.
+        try:
+            self._begin(execute)
+            step = Step(execute, self._clock.now_ms(), self._place, again=again)
+            result = change(step, *args)
+            after = self._on_commit(step)
+            committing = True
+            execute("COMMIT")
+            self._place = step.place
+        except BeginAgain:
+            self._roll_back()
+            return self._transact(change, args, again=True)
+        except BaseException as error:
+            self._roll_back()
+            if isinstance(error, sqlite3.Error):
+                raise self._translate(error, certain=not committing) from error
+            raise
+        return result, after
 
     @property
     def foreign(self) -> bool:
@@ -148,21 +163,23 @@ class Connection:
 
     # --- turns and waits ---
 
-    def _turn_taken(self) -> threading.Lock:
+    def _take_turn(self) -> None:
         if os.getpid() != self._pid:
             raise ForkedConnection(
                 f"The connection to {self.path} was opened by process {self._pid} and used in its fork {os.getpid()}; "
                 "connect again in the fork"
             )
+        if not self._turn.acquire(timeout=DEADLINE):
+            raise BrokerUnavailable(f"{self.path} is in use by other threads for {DEADLINE:.0f} s", certain=True)
         if self._closed:
-            raise BrokerUnavailable(f"The connection to {self.path} was closed")
-        return self._turn
+            self._turn.release()
+            raise BrokerUnavailable(f"The connection to {self.path} was closed; connect again", certain=True)
+        if self._db.in_transaction:  # an exception of a signal came in the middle of the last call
+            self._roll_back()
 
     def _begin(self, execute: Callable[..., sqlite3.Cursor]) -> None:
         # SQLite's own busy handler sleeps up to 100 ms and starves the second writer; short random waits share the
         # file about evenly.
-        if self._closed:
-            raise BrokerUnavailable(f"The connection to {self.path} was closed")
         try:
             execute("BEGIN IMMEDIATE")
         except sqlite3.OperationalError as error:
@@ -183,7 +200,8 @@ class Connection:
                 if now > deadline:
                     raise BrokerUnavailable(
                         f"{self.path} was locked by another process for {DEADLINE:.0f} s ({error}); "
-                        f"see who holds it: fuser {self.path}"
+                        f"see who holds it: fuser {self.path}",
+                        certain=True,
                     ) from error
             time.sleep(random.uniform(0.0001, 0.0005))
 
@@ -205,6 +223,7 @@ class Connection:
         db.execute("PRAGMA cache_size = -8000")
         db.execute("PRAGMA temp_store = MEMORY")
         db.execute("PRAGMA wal_autocheckpoint = 8000")
+        db.execute("PRAGMA journal_size_limit = 33554432")
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
             self._create()
 
@@ -242,10 +261,11 @@ class Connection:
 
     # --- errors ---
 
-    def _translate(self, error: sqlite3.Error) -> BrokerError:
+    def _translate(self, error: sqlite3.Error, *, certain: bool = True) -> Exception:
+        """`certain`: nothing was changed.  What can only be a mistake of ours is not translated."""
+        if not isinstance(error, sqlite3.OperationalError) and type(error) is not sqlite3.DatabaseError:
+            return error
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if self._closed:
-            return BrokerUnavailable(f"The connection to {self.path} was closed")
         if code == sqlite3.SQLITE_FULL:
             return BrokerFull(
                 f"{self.path} cannot grow ({error}): the disk or the database's page limit is full; nothing was "
@@ -257,7 +277,7 @@ class Connection:
             return BrokerRefused(f"{self.path} is damaged ({error}); restore it from a copy, or: sqlite3 FILE .recover")
         if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
             return BrokerRefused(f"{self.path} cannot be written ({error}); see: ls -ld {self.path.parent} {self.path}")
-        return BrokerUnavailable(f"{self.path}: {error}")
+        return BrokerUnavailable(f"{self.path}: {error}", certain=certain)
 
 
 def _busy(error: sqlite3.Error) -> bool:

@@ -217,7 +217,7 @@ class SqliteEngine(SqliteStore):
         def step(step: Step) -> tuple[tuple[Settled, ...], claiming.Taken]:
             settled = tuple(settle(step, settlements)) if settlements else ()
             taken = claiming.take(step, owner, queues, limit, seq)
-            if call is not None and call.address and taken.idle:
+            if call is not None and call.address and taken.idle and not taken.deaf:
                 wake.enlist(step, call.address, step.now + round(call.left * 1000), queues=queues)
             return settled, taken
 

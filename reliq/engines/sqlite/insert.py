@@ -20,7 +20,7 @@ _INSERT = """INSERT INTO message (state, queue, priority, place, due, published,
   keep_failed, keep_result, dedupe, id, task, on_end, payload) VALUES {rows} ON CONFLICT (id) DO NOTHING"""
 INSERT = _INSERT.format(rows=_ROW)
 INSERT_MANY = _INSERT.format(rows=", ".join([_ROW] * MANY))
-_FREE = "UPDATE message SET id = '#' || seq, gone = NULL WHERE id = ? AND state = 7 AND gone <= ?"
+_FREE = "UPDATE message SET id = char(0) || seq, gone = NULL WHERE id = ? AND state = 7 AND gone <= ?"
 
 
 def values_of(envelope: Envelope, payload: bytes, now: int, place: int) -> Values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 import sqlite3
@@ -63,9 +64,16 @@ def prepare(place: Location) -> None:
             f"SQLite {sqlite3.sqlite_version} is too old, reliq needs 3.35 (March 2021); "
             "use a Python that is built with a newer one"
         )
+    if not _has_json():
+        raise BrokerRefused(f"SQLite {sqlite3.sqlite_version} was built without JSON; use a Python built with it")
     path, folder = place.path, place.path.parent
     if place.default:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise BrokerRefused(
+                f"The folder {folder} of the default database cannot be made ({error}); name a file: sqlite:////path/to.db"
+            ) from error
     if path.is_dir():
         raise BrokerRefused(f"{path} is a folder, not a database; name a file in it: sqlite:///{path}/reliq.db")
     if not folder.is_dir():
@@ -101,6 +109,15 @@ def file_system(folder: Path, mounts: str = "/proc/self/mounts") -> str:
         if len(point) >= best and (real == point or real.startswith(point.rstrip("/") + "/")):
             best, found = len(point), fields[2]
     return found
+
+
+def _has_json() -> bool:
+    with contextlib.closing(sqlite3.connect(":memory:")) as db:
+        try:
+            db.execute("SELECT value FROM json_each('[1]')")
+        except sqlite3.OperationalError:
+            return False
+        return True
 
 
 def _options(url: str, query: str) -> dict[str, str]:

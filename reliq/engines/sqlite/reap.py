@@ -35,7 +35,7 @@ _PURGE = """DELETE FROM message WHERE seq IN (SELECT seq FROM message INDEXED BY
 _TOMBSTONES = """DELETE FROM message WHERE seq IN (SELECT seq FROM message INDEXED BY message_gone
   WHERE state >= 4 AND (gone <= ?1 OR gone IS NULL) AND state = 7 AND seq < (SELECT max(seq) FROM message) LIMIT ?2)"""
 # The last row tells how many were accepted, so it stays, as nothing but a number.
-_LAST = """UPDATE message SET state = 7, gone = NULL, id = '#' || seq, payload = x'', value = NULL, error = NULL,
+_LAST = """UPDATE message SET state = 7, gone = NULL, id = char(0) || seq, payload = x'', value = NULL, error = NULL,
   on_end = NULL, history = NULL, reason = NULL
   WHERE seq = (SELECT max(seq) FROM message) AND state {states} AND gone <= ?"""
 # A record names its owner; an owner that was gone before the oldest record was published is named by none.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import itertools
 import os
+import secrets
 import select
 import socket
 import tempfile
@@ -25,6 +25,7 @@ from reliq.policy.clock import Clock, SystemClock
 
 _LONGEST = 100  # bytes of a socket's path; the kernel's limit is 104 to 108
 _LOOK_EVERY = 0.005  # seconds, at a clock that does not run by itself
+_SWEPT = 100  # sockets looked at by one close
 _POLL_EVERY = 0.02  # seconds, where there are no sockets of this kind
 _names = msgspec.json.Decoder(list[str])
 
@@ -68,7 +69,6 @@ class Waking:
     def __init__(self, database: Path, clock: Clock) -> None:
         self._folder = _folder(database)
         self._clock = clock
-        self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._idle: list[tuple[socket.socket, str]] = []
         self._busy: list[tuple[socket.socket, str]] = []
@@ -121,6 +121,7 @@ class Waking:
             asleep = [address for _, address in self._busy]
         for address in asleep:
             self.send(address)
+        self._sweep()
         with self._lock:
             if self._sender is not None:
                 self._sender.close()
@@ -128,15 +129,19 @@ class Waking:
         with contextlib.suppress(OSError):
             self._folder.rmdir()  # the last one out
 
+    def _sweep(self) -> None:
+        """Remove the sockets of processes that were killed; those of living ones hear one wake too many."""
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self._folder)[:_SWEPT]:
+                self.send(str(self._folder / name))
+
     def _bind(self) -> tuple[socket.socket, str] | None:
         if not hasattr(socket, "AF_UNIX"):
             return None
-        self._folder.mkdir(mode=0o700, exist_ok=True)
         sleeper = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        address = str(self._folder / f"{os.getpid()}-{id(self):x}-{next(self._numbers)}")
+        address = str(self._folder / f"{os.getpid()}-{secrets.token_hex(6)}")
         try:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(address)  # of a dead process that had the same number
+            self._folder.mkdir(mode=0o700, exist_ok=True)
             sleeper.bind(address)
         except OSError:
             sleeper.close()
