@@ -57,8 +57,13 @@ def _naive(app: Reliq) -> Literal["refuse", "app_timezone"]:
     return "app_timezone" if app.conf.naive == "app_timezone" else "refuse"
 
 
+def _expression(where: str) -> str:
+    """`Call of 'shop.greet'` as one writes it, for an error that shows the corrected call."""
+    return f"{where.removeprefix('Call of ').strip(chr(39))}.apply_async"
+
+
 def _eta(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
-    call["eta"] = to_ms(value, name="eta", call=where, naive=_naive(app), zone=_zone(app))
+    call["eta"] = to_ms(value, name="eta", call=_expression(where), naive=_naive(app), zone=_zone(app))
 
 
 def _countdown(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
@@ -67,7 +72,9 @@ def _countdown(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None
 
 def _expires(app: Reliq, call: dict[str, Any], value: Any, where: str) -> None:
     if isinstance(value, datetime):
-        call["expires"] = to_ms(value, name="expires", call=where, naive=_naive(app), zone=_zone(app))
+        call["expires"] = to_ms(
+            value, name="expires", call=_expression(where), naive=_naive(app), zone=_zone(app)
+        )
     else:
         call["expires_in"] = _span(value, where, "expires")
 

@@ -62,7 +62,9 @@ class TextFormatter(logging.Formatter):
         at = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(record.created))
         message = _message(record)
         fields = "".join(
-            f" {name}={value}" for name, value in _extra(record).items() if not _said(value, message)
+            f" {name}={value}"
+            for name, value in _extra(record).items()
+            if name != "event" and not _said(value, message)  # the message says in words what happened
         )
         line = f"{at}.{int(record.msecs):03d} {record.levelname:<7} {escape(record.name)}: {message}{fields}"
         return "\n".join([line, *(f"  | {escape(part)}" for part in _traceback(record).split("\n") if part)])

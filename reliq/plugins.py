@@ -96,8 +96,8 @@ def _by_name(name: str) -> Any:
     points = installed()
     if name not in points:
         there = ", ".join(sorted(points)) or "none"
-        extra = f"; it comes with pip install 'reliq-queue[{name}]'" if name in EXTRAS.values() else ""
-        raise UnknownPlugin(f"No middleware {name!r} is installed; there are {there}{extra}")
+        what = "is not part of this version" if name in EXTRAS.values() else "is not installed"
+        raise UnknownPlugin(f"Middleware {name!r} {what}; there are {there}")
     return load(points[name])
 
 

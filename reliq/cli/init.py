@@ -8,9 +8,12 @@ from pathlib import Path
 import click
 
 _APP = '''\
-"""Tasks of {name}: `reliq worker -A {name}` runs them."""
+"""Tasks of {name}: `reliq worker -A {name}` runs them, `greet.delay("world")` in your code calls one."""
+
+import time
 
 from reliq import Reliq
+from reliq_once import QueueOnce
 
 app = Reliq("{name}")
 
@@ -20,8 +23,10 @@ def greet(name: str) -> str:
     return f"Hello, {{name}}!"
 
 
-if __name__ == "__main__":
-    print(greet.delay("world").get(timeout=10))
+@app.task(base=QueueOnce, once={{"keys": ["customer"]}})
+def rebuild(customer: int, seconds: float) -> str:
+    time.sleep(seconds)
+    return f"customer {{customer}} is rebuilt"
 '''
 
 

@@ -140,7 +140,8 @@ def judge(health: Health, *, now: float, max_age: float = MAX_AGE) -> Verdict:
     ill = [why for child in health.children if (why := _ill(child, health, age, max_age))]
     if ill:
         return Verdict(False, "; ".join(ill))
-    return Verdict(True, f"worker {health.pid} is well: {len(health.children)} children")
+    number = len(health.children)
+    return Verdict(True, f"worker {health.pid} is well: {number} {'child' if number == 1 else 'children'}")
 
 
 def _ill(child: ChildHealth, health: Health, age: float, max_age: float) -> str:

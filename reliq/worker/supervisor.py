@@ -289,7 +289,7 @@ class Supervisor:
             "child %d %s%s",
             child.pid,
             f"was killed: {child.blameless}" if child.blameless else how(code),
-            f" while {len(started)} tasks ran: {', '.join(e.id for e in started[:5])}" if started else "",
+            f" while it ran {', '.join(e.id for e in started[:5])}" if started else "",
             extra={"worker": child.owner, "event": "child_ended"},
         )
         owner, guilty = child.owner, list(child.guilty)

@@ -112,7 +112,7 @@ def test_from_init_to_the_end_of_a_worker(terminal: Terminal, pool: str) -> None
     assert banner[0].startswith("reliq ") and len(banner) <= 12
     assert any(str(terminal.folder / "state") in line for line in banner)
     assert any("survives" in line for line in banner)
-    assert any("1: shop.greet" in line for line in banner)
+    assert any("2: shop.greet, shop.rebuild" in line for line in banner)
 
 
 def test_a_worker_with_json_logs_writes_nothing_else(terminal: Terminal) -> None:
