@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import os
 import threading
 import weakref
@@ -14,14 +15,14 @@ import msgspec
 from reliq import tasks as _tasks
 from reliq.calls import normalise
 from reliq.config import Config
-from reliq.errors import ConfigError, ConfigFrozen, ReliqError, UnknownTask
+from reliq.errors import ConfigError, ConfigFrozen, OptionError, ReliqError, UnknownTask
 from reliq.middleware import Middleware, Observer
 from reliq.plugins import load_middleware, open_engine
 from reliq.policy.chain import Chain
 from reliq.policy.clock import Clock, SystemClock
 from reliq.publishing import Publisher
 from reliq.results import Handle
-from reliq.tasks import Task, name_of, same_function
+from reliq.tasks import Task, described, name_of, same_function
 from reliq.wire.typed import CompiledSignature, compile_signature
 
 if TYPE_CHECKING:
@@ -33,6 +34,16 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _apps: weakref.WeakSet[Reliq] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    # Another thread of the parent may have held the lock; in the child nobody would ever release it.
+    for app in list(_apps):
+        app._lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def current_app() -> Reliq:
@@ -97,10 +108,13 @@ class Reliq:
         self.publisher = Publisher(self)
         self._middleware: tuple[Middleware, ...] | None = None
         self._middleware_of: tuple[Any, ...] | None = None
+        self._brought: list[Middleware] = []  # bound ones that came with the base of a task
         self._own: dict[str, Task[..., Any]] = {}
         self._defaults: dict[str, Defaults] = {}
+        self._defaults_of = 0  # the revision of the settings they were made from
         self._engine: Engine | None = None
         self._engine_pid = 0
+        self._inherited: list[Engine] = []  # of a parent process: kept, lest their end disturb the parent's
         self._lock = threading.RLock()
         self._untyped: CompiledSignature | None = None
         _apps.add(self)
@@ -122,6 +136,11 @@ class Reliq:
     def _register(self, func: Callable[..., Any], options: Mapping[str, Any]) -> Task[..., Any]:
         if not callable(func):
             raise ReliqError(f"@task decorates a function, got {func!r}")
+        if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+            raise ReliqError(
+                f"@task decorates a function, and {func.__qualname__} is a generator: calling it runs nothing; "
+                "return a list, or publish one task for each item"
+            )
         base = options.get("base") or Task
         if not (isinstance(base, type) and issubclass(base, Task)):
             raise ReliqError(f"base= takes a subclass of reliq.Task, got {base!r}")
@@ -129,11 +148,12 @@ class Reliq:
         earlier = self._own.get(name)
         if earlier is not None and not same_function(earlier.func, func):
             raise ReliqError(
-                f"Two tasks are called {name!r}: {earlier.func.__qualname__} and {func.__qualname__}; "
+                f"Two tasks are called {name!r}: {described(earlier.func)} and {described(func)}; "
                 "give one of them another name="
             )
         task: Task[..., Any] = base(self, func, name, options)
         self._own[name] = task
+        self._defaults.pop(name, None)
         return task
 
     @property
@@ -185,13 +205,13 @@ class Reliq:
         """Publish many calls of one task in one step: tuples of positional or dicts of keyword arguments.
 
         A handle for each, or the error for those that were refused, in order; the options are for all of them.
+        An outage of the broker raises, as `delay` does.
         """
+        task = getattr(task, "bound", lambda: task)()
         call = self.call_options(task, options) if options else None
         if call and "id" in call:
             raise ReliqError("publish_many: one task_id cannot be for many messages")
-        return self.publisher.many(
-            [(task, (), c, call) if isinstance(c, dict) else (task, tuple(c), {}, call) for c in calls]
-        )
+        return self.publisher.many([(task, *_call_of(c), call) for c in calls])
 
     def call_options(self, task: Task[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
         """Call options checked and in the form an envelope needs."""
@@ -219,7 +239,19 @@ class Reliq:
     def chain_members(self, task: Task[..., Any]) -> tuple[Middleware, ...]:
         """The app's middleware and, innermost, what the task's base brings and the app does not have."""
         names = {m.name for m in self.middleware}
-        return self.middleware + tuple(m for m in type(task).middleware if m.name not in names)
+        brought = tuple(m for m in type(task).middleware if m.name not in names)
+        for m in brought:
+            if not any(m is bound for bound in self._brought):
+                m.bind(self)
+                self._brought.append(m)
+        return self.middleware + brought
+
+    @property
+    def all_middleware(self) -> tuple[Middleware, ...]:
+        """The app's middleware and what the bases of its tasks brought: all that is to be started and stopped."""
+        for task in self.tasks.values():
+            self.chain_members(task)
+        return self.middleware + tuple(self._brought)
 
     def options_of(self, task: Task[..., Any]) -> frozenset[str]:
         """The option names that the middleware of this task own."""
@@ -235,9 +267,13 @@ class Reliq:
 
     def defaults(self, task: Task[..., Any]) -> Defaults:
         """What every envelope of this task carries."""
+        if self._defaults_of != self.conf.revision:
+            self._defaults, self._defaults_of = {}, self.conf.revision
         found = self._defaults.get(task.name)
         if found is None:
-            found = self._defaults[task.name] = self._build_defaults(task)
+            found = self._build_defaults(task)
+            if type(task) is not _Elsewhere:
+                self._defaults[task.name] = found
         return found
 
     def _build_defaults(self, task: Task[..., Any]) -> Defaults:
@@ -274,6 +310,8 @@ class Reliq:
             return self._engine
         with self._lock:
             if self._engine is None or self._engine_pid != os.getpid():
+                if self._engine is not None:
+                    self._inherited.append(self._engine)
                 self._freeze()
                 self._engine = open_engine(self.conf.broker, app=self.name, clock=self.clock)
                 self._engine_pid = os.getpid()
@@ -281,6 +319,7 @@ class Reliq:
 
     def use_engine(self, engine: Engine, clock: Clock) -> Callable[[], None]:
         """Let the app use this engine and clock, for tests; the function that undoes it."""
+        self._refuse_late_middleware()
         before = (self._engine, self._engine_pid, self.clock)
         self._engine, self._engine_pid, self.clock = engine, os.getpid(), clock
 
@@ -290,22 +329,40 @@ class Reliq:
         return undo
 
     def _freeze(self) -> None:
+        self._refuse_late_middleware()
+        self.conf.freeze("the broker was opened")
+
+    def _refuse_late_middleware(self) -> None:
         loaded = self._middleware_of
         if loaded is not None and loaded != self.conf.middleware:
             raise ConfigFrozen(
                 "The setting middleware was changed after tasks were defined with it; set it where the app is made"
             )
-        self.conf.freeze("the broker was opened")
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
         with self._lock:
             engine, self._engine = self._engine, None
-        if engine is not None and self._engine_pid == os.getpid():
+            if engine is not None and self._engine_pid != os.getpid():
+                self._inherited.append(engine)
+                return
+        if engine is not None:
             engine.close()
 
     def __repr__(self) -> str:
         return f"<Reliq {self.name!r}>"
+
+
+def _call_of(call: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The positional and the keyword arguments of one call of many."""
+    if isinstance(call, dict):
+        return (), call
+    if isinstance(call, tuple | list):
+        return tuple(call), {}
+    raise OptionError(
+        f"publish_many takes tuples of positional or dicts of keyword arguments, got {call!r}; "
+        "a single argument is a tuple of one: (value,)"
+    )
 
 
 def _anything(*args: Any, **kwargs: Any) -> None:

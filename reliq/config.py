@@ -71,6 +71,7 @@ class Config:
         _given: dict[str, dict[int, tuple[str, Any]]]  # name -> level -> source and value
         _pending: dict[str, list[tuple[int, str, Any]]]  # sections that may be declared later
         _frozen: str | None  # by what
+        revision: int  # grows with every change of a value
 
     def __init__(
         self,
@@ -86,6 +87,7 @@ class Config:
         keep["_given"] = {}
         keep["_pending"] = {}
         keep["_frozen"] = None
+        keep["revision"] = 0
         for setting in SETTINGS:
             self._resolve(setting)
         for name, value in (values or {}).items():
@@ -219,6 +221,7 @@ class Config:
     def _resolve(self, setting: Setting) -> None:
         given = self._given.get(setting.name)
         self.__dict__[setting.name] = given[max(given)][1] if given else setting.default
+        self.__dict__["revision"] += 1
 
     def _read_environment(self, environ: Mapping[str, str]) -> None:
         for variable in sorted(environ):

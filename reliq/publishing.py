@@ -87,7 +87,7 @@ class Publisher:
                 flight.fail(stop)
             raise
         for (flight, _), published in zip(waiting, answers, strict=True):
-            flight.land(published, _error_of(published))
+            flight.land(published, _error_of(published) if published.status == "refused" else None)
         return [f.outcome() for f in flights]
 
     def _send(self, publications: list[Publication]) -> list[Published]:

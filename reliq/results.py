@@ -109,6 +109,11 @@ class Handle(Generic[R]):
         """The message's story: each attempt, its end, and what it waits for."""
         from reliq.story import tell
 
+        if self.rejected:
+            other = f"; message {self.existing_id} is in its place" if self.existing_id else ""
+            return (
+                f"The publish was rejected, so there is no message: {self.reason or 'no reason given'}{other}"
+            )
         record = self.record()
         if record is None:
             return f"No record of {self.id}: it was never accepted, or its record is past its life."
@@ -123,7 +128,7 @@ class Handle(Generic[R]):
         """
         self._refuse_inside_task("wait")
         if self.rejected:
-            raise TaskDropped(f"The publish was rejected: {self.reason}", id=None, reason=self.reason)
+            raise self._rejection()
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = 1.0 if deadline is None else max(0.0, min(1.0, deadline - time.monotonic()))
@@ -150,17 +155,15 @@ class Handle(Generic[R]):
         after `timeout` seconds, `UnknownResult` when there is no record.
         """
         self._refuse_inside_task("get")
+        if self.rejected and not propagate:
+            return cast(R, self._rejection())
         record = self.wait(timeout)
         error = self._error(record)
-        if error is not None:
-            if propagate:
-                raise error
-            return cast(R, error)
-        if record.value is None:
-            return cast(R, None)
-        if self._task is not None:
-            return cast(R, self._task.signature.decode_result(record.value))
-        return cast(R, msgspec.json.decode(record.value))
+        if error is None:
+            return self._value(record)
+        if propagate:
+            raise error
+        return cast(R, error)
 
     async def aget(self, timeout: float | None = None, *, propagate: bool = True) -> R:
         """`get` for async code: waits in a thread, the loop goes on."""
@@ -169,8 +172,13 @@ class Handle(Generic[R]):
 
     @property
     def result(self) -> Any:
-        """The result, the error, or None while it has not ended."""
-        return self.get(0.0, propagate=False) if self.ready() else None
+        """The result, the error, or None while it has not ended; does not wait, so a task may ask too."""
+        if self.rejected:
+            return self._rejection()
+        record = self.record()
+        if record is None or record.state not in ENDED:
+            return None
+        return self._error(record) or self._value(record)
 
     # --- acting ---
 
@@ -190,6 +198,17 @@ class Handle(Generic[R]):
     def forget(self) -> bool:
         """Remove the stored result; True when there was one."""
         return not self.rejected and self._app.broker.forget(self.id)
+
+    def _value(self, record: Record) -> R:
+        if record.value is None:
+            return cast(R, None)
+        task = self._task or self._app.tasks.get(record.task)
+        if task is not None:
+            return cast(R, task.signature.decode_result(record.value))
+        return cast(R, msgspec.json.decode(record.value))
+
+    def _rejection(self) -> TaskDropped:
+        return TaskDropped(f"The publish was rejected: {self.reason}", id=None, reason=self.reason)
 
     def _error(self, record: Record) -> TaskFailed | TaskDropped | None:
         if record.state == "failed":
@@ -217,10 +236,12 @@ class Handle(Generic[R]):
             )
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Handle) and other.id == self.id
+        if self is other:
+            return True
+        return isinstance(other, Handle) and other.id == self.id and not self.rejected
 
     def __hash__(self) -> int:
-        return hash(self.id)
+        return hash(self.id) if not self.rejected else object.__hash__(self)
 
     def __repr__(self) -> str:
         if self.rejected:

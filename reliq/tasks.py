@@ -45,7 +45,9 @@ class Task(Generic[P, R]):
         self.__name__ = getattr(func, "__name__", name)
         self.__doc__ = func.__doc__
         self.__wrapped__ = func
-        self.is_async = inspect.iscoroutinefunction(func)
+        self.is_async = inspect.iscoroutinefunction(func) or (
+            not inspect.isroutine(func) and inspect.iscoroutinefunction(getattr(func, "__call__", None))  # noqa: B004
+        )
         self._signature: CompiledSignature | None = None
         self._chain: Chain | None = None
         owned = app.options_of(self)
@@ -167,6 +169,8 @@ class Task(Generic[P, R]):
         reason = f"{type(exc).__name__}: {exc}" if exc is not None else None
         verdict = Retry(countdown, at=eta, reason=reason)
         verdict.__cause__ = exc
+        if max_retries is not None:
+            verdict.max_retries = max_retries  # type: ignore[attr-defined]
         if throw:
             raise verdict
         return verdict
@@ -232,7 +236,7 @@ class SharedTask(Generic[P, R]):
     def __init__(self, func: Callable[..., Any], options: dict[str, Any]) -> None:
         self.func = func
         self.options = options
-        self.__name__ = func.__name__
+        self.__name__ = getattr(func, "__name__", type(func).__name__)
         self.__doc__ = func.__doc__
         self.__wrapped__ = func
         self.name: str = options.get("name") or name_of(func)
@@ -292,17 +296,36 @@ def task(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
 
 def same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether two functions are the same definition, imported twice."""
+    """Whether two functions are the same definition, imported twice or typed again.
+
+    Closures of one definition are different functions: each has its own variables.
+    """
+    if one is other:
+        return True
     here = (getattr(one, "__module__", None), getattr(one, "__qualname__", None))
-    return here == (getattr(other, "__module__", None), getattr(other, "__qualname__", None))
+    there = (getattr(other, "__module__", None), getattr(other, "__qualname__", None))
+    if here != there or None in here:
+        return False
+    return not (
+        getattr(one, "__code__", None) is getattr(other, "__code__", 0) and getattr(one, "__closure__", None)
+    )
+
+
+def described(func: Callable[..., Any]) -> str:
+    """The function's name for a message, with the place of its definition."""
+    code = getattr(inspect.unwrap(func), "__code__", None)
+    name = getattr(func, "__qualname__", None) or repr(func)
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code is not None else name
 
 
 def name_of(func: Callable[..., Any]) -> str:
     """`module.function`; a function of `__main__` gets its real module's name, so that a worker can find it."""
-    module = func.__module__
+    module, name = getattr(func, "__module__", None), getattr(func, "__qualname__", "<lambda>")
+    if module is None or name.endswith("<lambda>"):
+        raise ReliqError(f"{func!r} has no name of its own to be called by; give it one: @task(name='...')")
     if module == "__main__":
         module = main_module() or module
-    return f"{module}.{func.__qualname__.replace('<locals>.', '')}"
+    return f"{module}.{name.replace('<locals>.', '')}"
 
 
 def main_module() -> str | None:

@@ -10,9 +10,9 @@ no worker of the app running.
 
 from __future__ import annotations
 
+from reliq_once.base import QueueOnce
 from reliq_once.errors import AlreadyQueued
 from reliq_once.middleware import QueueOnceMiddleware
 from reliq_once.options import Once
-from reliq_once.base import QueueOnce
 
 __all__ = ["AlreadyQueued", "Once", "QueueOnce", "QueueOnceMiddleware"]

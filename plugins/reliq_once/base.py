@@ -14,4 +14,5 @@ R = TypeVar("R")
 class QueueOnce(Task[P, R]):
     """`@app.task(base=QueueOnce, once={...})`: at most one such call waits or runs."""
 
-    middleware = (QueueOnceMiddleware(always=True),)
+    middleware = (QueueOnceMiddleware(),)
+    always_once = True  # also without `once=`

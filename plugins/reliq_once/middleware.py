@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator
 from typing import Any
 
@@ -21,9 +20,6 @@ class QueueOnceMiddleware(Middleware):
     name = "once"
     options = frozenset({"once"})
 
-    def __init__(self, *, always: bool = False) -> None:
-        self.always = always
-
     def check_options(self, task: Task[..., Any], options: dict[str, Any]) -> None:
         """Refuse unknown options and key names where the task is defined."""
         if "once" in options:
@@ -32,10 +28,10 @@ class QueueOnceMiddleware(Middleware):
 
     def publish(self, ctx: PublishContext) -> Generator[None, Published, Drop | Join | None]:
         """Take the lock with the publish; a taken one raises or, with `graceful`, rejects."""
-        if not self.always and "once" not in ctx.options:
+        once = _once(ctx)
+        if once is None:
             yield
             return None
-        once = Once.build(ctx.options.get("once"), where=f"Task {ctx.task.name!r}")
         key = "once:" + keys.digest(ctx.task.name, ctx.bound(), keys=once.keys)
         ttl = int(once.timeout * 1000)
         ctx.headers[HEADER] = f"{ttl}{'s' if once.unlock_before_run else 'd'}{key}"
@@ -46,7 +42,7 @@ class QueueOnceMiddleware(Middleware):
         except GuardRefused as refused:
             if getattr(refused.guard, "key", None) != key:
                 raise
-            conflict = _conflict(ctx.task.name, key, refused)
+            conflict = _conflict(ctx, key, refused)
             if not once.graceful:
                 raise conflict from None
             drop = Drop(conflict.message)
@@ -77,12 +73,23 @@ def _lock(ctx: RunContext) -> tuple[int, bool, str] | None:
     return int(head[:-1]), head[-1] == "s", "once:" + key
 
 
-def _conflict(task: str, key: str, refused: GuardRefused) -> AlreadyQueued:
+def _once(ctx: PublishContext) -> Once | None:
+    """What holds for this call: the task's options with those of the call over them."""
+    where, own = f"Task {ctx.task.name!r}", ctx.task.middleware_options.get("once")
+    given = ctx.options.get("once")
+    if given is None and own is None and not getattr(type(ctx.task), "always_once", False):
+        return None
+    once = Once.build(own, where=where)
+    return once if given is own or given is None else once.over(given, where=where)
+
+
+def _conflict(ctx: PublishContext, key: str, refused: GuardRefused) -> AlreadyQueued:
     found = refused.found
     holder = found.value.holder if found.value else None
     expires = found.value.expires if found.value else None
-    countdown = None if expires is None else max(0.0, expires / 1000 - time.time())
-    text = f"{task} is queued already: message {holder} ({found.state or 'unknown'}) holds the key; reliq why {holder}"
+    countdown = None if expires is None else max(0.0, (expires - ctx.app.clock.now_ms()) / 1000)
+    state = found.state or "unknown"
+    text = f"{ctx.task.name} is queued already: message {holder} ({state}) holds the key; reliq why {holder}"
     return AlreadyQueued(
         text, countdown=countdown, message=text, existing_id=holder, key=key, state=found.state
     )

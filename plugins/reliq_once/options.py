@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from reliq.errors import OptionError
@@ -31,10 +31,16 @@ class Once:
         if given is None:
             return cls()
         if isinstance(given, Once):
-            return given
+            given = {f.name: getattr(given, f.name) for f in fields(cls)}
+        return cls().over(given, where=where)
+
+    def over(self, given: Once | Mapping[str, Any], *, where: str) -> Once:
+        """These options with the given ones in their place; a whole `Once` replaces all."""
+        if isinstance(given, Once):
+            return Once.build(given, where=where)
         if not isinstance(given, Mapping):
             raise OptionError(f"{where}: once= takes a dict or Once(...), got {given!r}")
-        names = [f.name for f in fields(cls)]
+        names = [f.name for f in fields(self)]
         for name in given:
             if name not in names:
                 near = difflib.get_close_matches(str(name), names, n=1)
@@ -55,4 +61,4 @@ class Once:
             or not 0 < timeout < float("inf")
         ):
             raise OptionError(f"{where}: once timeout is seconds above 0, got {timeout!r}")
-        return cls(**values)
+        return replace(self, **values)

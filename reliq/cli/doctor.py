@@ -149,7 +149,7 @@ def _app(target: Target) -> Iterator[Finding]:
     yield Finding("ok" if app.tasks else "warn", "app", f"{app.name}: {len(app.tasks)} tasks")
     for task in app.tasks.values():
         task.chain  # noqa: B018 - a wrong order raises
-    complaints = [(m.name, complaint) for m in app.middleware for complaint in m.checks()]
+    complaints = [(m.name, complaint) for m in app.all_middleware for complaint in m.checks()]
     for name, complaint in complaints:
         yield Finding("warn", f"middleware {name}", complaint)
     if not complaints:

@@ -118,11 +118,11 @@ class Bench:
         return left
 
     def _startup(self) -> None:
-        for middleware in self.app.middleware:
+        for middleware in self.app.all_middleware:
             middleware.startup(self)
 
     def _shutdown(self) -> None:
-        for middleware in reversed(self.app.middleware):
+        for middleware in reversed(self.app.all_middleware):
             try:
                 middleware.shutdown(self)
             except Exception:

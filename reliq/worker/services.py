@@ -19,7 +19,7 @@ class Services:
 
     def __init__(self, app: Any) -> None:
         self._ended = threading.Event()
-        self._running = [service for m in app.middleware for service in _of(m)]
+        self._running = [service for m in app.all_middleware for service in _of(m)]
 
     @property
     def names(self) -> list[str]:
