@@ -66,6 +66,7 @@ class Reaping:
         seen = self._link.read(self._look)
         if seen.expired and self._left > 0:
             self._expire()
+            seen = self._link.read(self._look)  # what expired may have a life of 0
         self._promote()
         purged = 0
         if seen.gone and self._left > 0:
