@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from reliq.errors import BrokerError
+from reliq.errors import BrokerError, TaskCancelled
 from reliq.ports.values import Delivery, ErrorInfo, Receipt, Settlement
 from reliq.worker.board import Board
 from reliq.worker.fetcher import Fetcher
@@ -139,9 +139,7 @@ class Slots:
             return
         try:
             settlement = self._interrupts.run(job)
-        except (
-            BaseException
-        ) as error:  # an interrupt that came outside the task's own code, or a fault of ours
+        except BaseException as error:  # an interrupt beside the task's own code, or a fault of ours
             settlement = escaped(delivery.receipt, error)
         self._board.finish(index)
         self._settler.add((settlement, job, index))
@@ -151,8 +149,10 @@ class Slots:
         with self._fetching:
             if self._ready:
                 return True
+            if self._stopped:
+                return False
             allowance = self._allowance(self._fetcher.fetched)
-            if self._stopped or allowance <= 0 or not self._fetcher.live:
+            if allowance <= 0 or not self._fetcher.live:
                 self._stopped = True
                 return False
             at_most = min(allowance, self._room())
@@ -209,6 +209,8 @@ class Slots:
 
 def escaped(receipt: Receipt, error: BaseException) -> Settlement:
     """The verdict on a run whose end the runner could not tell."""
+    if isinstance(error, TaskCancelled):
+        return Settlement(receipt, "dropped", reason="cancelled")
     name = type(error).__name__
     logger.error(
         "task of %s left the runner with %s", receipt.id, name, exc_info=error, extra={"id": receipt.id}

@@ -166,11 +166,7 @@ class Supervisor:
             child.registered = True
             child.tell(f"owner {owner}")
         elif what == "dead":
-            logger.warning(
-                "owner %s is dead for the broker (was this machine suspended?); its child is replaced",
-                owner,
-                extra={"worker": owner, "event": "owner_dead"},
-            )
+            self._note_dead_owner(child)
             child.kill(blameless="its owner was dead")
         elif what == "cancel":
             self._cancel(child, more[0])
@@ -278,8 +274,17 @@ class Supervisor:
 
     # --- death ---
 
+    def _note_dead_owner(self, child: ChildProcess) -> None:
+        logger.warning(
+            "owner %s is dead for the broker (was this machine suspended?); its child is replaced",
+            child.owner,
+            extra={"worker": child.owner, "event": "owner_dead"},
+        )
+
     def _lose(self, child: ChildProcess, code: int) -> None:
         """The process is dead and so is its group: bury the owner, and see why it died."""
+        if child.board.orphaned and not child.blameless:  # the child was told before we were
+            self._note_dead_owner(child)
         self._children.remove(child)
         self._keeper.drop(child.owner)
         started = self._charged(child, code)

@@ -6,16 +6,19 @@ from typing import Any
 import pytest
 
 
-@pytest.mark.parametrize("name", ["soft_sleep", "soft_socket", "soft_loop", "soft_async"])
-def test_a_soft_limit_interrupts(place: Any, until: Any, name: str) -> None:
-    place.worker()
-    handle = place.task(name).delay()
-    until(handle.ready, timeout=6)
-    record = place.engine.get(handle.id)
-    assert record.state == "failed" and "SoftTimeLimitExceeded" in record.reason
-    assert record.crashes == 0
+def test_a_soft_limit_interrupts_a_sleep_a_silent_socket_a_loop_and_a_coroutine(
+    place: Any, until: Any
+) -> None:
+    worker = place.worker()
+    for name in ("soft_sleep", "soft_socket", "soft_loop", "soft_async"):
+        handle = place.task(name).delay()
+        until(handle.ready, timeout=6, what=name)
+        record = place.engine.get(handle.id)
+        assert record.state == "failed" and "SoftTimeLimitExceeded" in record.reason
+        assert (record.crashes, record.attempt) == (0, 1)
     after = place.task("quick").delay(1)
     until(after.ready)
+    assert "was killed" not in worker.log
 
 
 def test_a_soft_limit_reaches_python_code_in_a_thread(place: Any, until: Any) -> None:

@@ -20,7 +20,7 @@ def test_an_idle_worker_is_gone_within_a_second(place: Any, until: Any, solo: bo
 
 def test_a_warm_stop_under_load_finishes_what_runs_and_gives_back_the_rest(place: Any, until: Any) -> None:
     worker = place.worker(concurrency=2, lease=30.0)
-    place.app.publish_many(place.task("nap"), [(0.02, f"n{i}") for i in range(400)])
+    place.app.publish_many(place.task("nap"), [(0.02, f"n{i}") for i in range(200)])
     until(lambda: len(place.lines("end")) > 20)
     worker.signal(signal.SIGTERM)
     stopped = time.monotonic()
@@ -33,8 +33,8 @@ def test_a_warm_stop_under_load_finishes_what_runs_and_gives_back_the_rest(place
     assert audit.balanced and audit.states["leased"] == 0
     assert audit.states["done"] == len(place.lines("end")) == len(place.lines("begin"))
     second = place.worker(concurrency=2)
-    until(lambda: len(place.lines("end")) == 400, timeout=30)
-    assert len({row[2] for row in place.lines("begin")}) == len(place.lines("begin")) == 400
+    until(lambda: len(place.lines("end")) == 200, timeout=30)
+    assert len({row[2] for row in place.lines("begin")}) == len(place.lines("begin")) == 200
     second.stop()
 
 
