@@ -68,8 +68,8 @@ class Harness:
 
     def claim(self, limit: int = 1) -> Claimed:
         """Claim as a worker would; due messages are promoted, nothing is waited for."""
+        self.engine.renew(self._owner, LEASE)  # first: the clock may have been moved by more than a lease
         self.engine.reap(grace=LEASE)
-        self.engine.renew(self._owner, LEASE)
         return self.engine.claim(self._owner, self.engine.queues(), limit=limit, seq=next(self._seq))
 
     def run_one(self) -> Record | None:
