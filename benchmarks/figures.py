@@ -39,6 +39,13 @@ class Figures:
         figure = self._by_name.get(name)
         return figure.median if figure else None
 
+    def ratio(self, name: str, over: str) -> float | None:
+        """The median of the rounds' ratios: what slowed a whole round down slowed both sides down."""
+        upper, lower = self._by_name.get(name), self._by_name.get(over)
+        if upper is None or lower is None:
+            return None
+        return statistics.median(a / b for a, b in zip(upper.samples, lower.samples, strict=True))
+
     def __iter__(self) -> Iterator[Figure]:
         return iter(self._by_name.values())
 

@@ -21,12 +21,8 @@ class Goal:
     over: str | None = None
 
     def value(self, figures: Figures) -> float | None:
-        """The median, or the ratio of medians; None when it was not measured."""
-        figure = figures.get(self.figure)
-        if self.over is None or figure is None:
-            return figure
-        over = figures.get(self.over)
-        return figure / over if over else None
+        """The median over the rounds; None when it was not measured."""
+        return figures.get(self.figure) if self.over is None else figures.ratio(self.figure, self.over)
 
     def met(self, figures: Figures) -> bool | None:
         value = self.value(figures)

@@ -11,27 +11,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-TINY = [
-    "--rounds",
-    "1",
-    "--messages",
-    "200",
-    "--waiting",
-    "300",
-    "--samples",
-    "5",
-    "--idle-seconds",
-    "0.1",
-    "--naps",
-    "10",
-]
+TINY = {"rounds": 1, "messages": 200, "waiting": 300, "samples": 5, "idle-seconds": 0.1, "naps": 10}
 
 
 def test_every_measure_gives_a_figure_and_every_goal_is_judged(tmp_path: Path) -> None:
     pytest.importorskip("huey", reason="the peer of the benchmarks")
     path = tmp_path / "figures.json"
     run = subprocess.run(
-        [sys.executable, "-m", "benchmarks", "sqlite", *TINY, "--json", str(path)],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks",
+            "sqlite",
+            *(f"--{name}={value}" for name, value in TINY.items()),
+            "--json",
+            str(path),
+        ],
         cwd=ROOT,
         env={**os.environ, "TMPDIR": str(tmp_path)},
         capture_output=True,
