@@ -1,0 +1,72 @@
+"""The README's "The first five minutes", typed as a reader types it, with real workers.
+
+When this fails, a command prints something else than the README says: the failure shows the difference and the new
+output, and one of the two has to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.transcript.page import Step, steps
+from tests.transcript.reading import Bindings, Differs, compare, without_root
+from tests.transcript.terminal import Terminals
+
+DEMO = "reliq demo"
+
+
+@pytest.fixture
+def terminals(tmp_path: Path) -> Iterator[Terminals]:
+    terminals = Terminals(tmp_path)
+    yield terminals
+    terminals.close()
+
+
+def test_the_first_five_minutes_go_as_the_readme_says(terminals: Terminals) -> None:
+    bindings = Bindings()
+    for step in steps():
+        if step.typed == DEMO:
+            continue  # below
+        try:
+            compare(follow(step, terminals, bindings), step.printed.removeprefix("^C\n"), bindings)
+        except Differs as differs:
+            pytest.fail(f"README.md:{step.line}: {step.typed or 'the worker'}\n\n{differs}", pytrace=False)
+
+
+def test_the_demo_prints_what_the_readme_says(terminals: Terminals) -> None:
+    (step,) = [step for step in steps() if step.typed == DEMO]
+    try:
+        compare(terminals.run(f"{DEMO} --files 60"), step.printed, Bindings(), demo=True)
+    except Differs as differs:
+        pytest.fail(f"README.md:{step.line}: {step.typed}\n\n{differs}", pytrace=False)
+
+
+def test_the_banner_is_at_most_twelve_lines_long() -> None:
+    (worker,) = [step for step in steps() if step.typed.startswith("reliq worker -A shop ")]
+    banner = worker.printed.split("\n\n")[0].splitlines()
+    said = " ".join(line.split()[0] for line in banner)
+    assert said == "reliq app broker durability queues tasks middleware runs"
+    assert len(banner) <= 12
+
+
+def follow(step: Step, terminals: Terminals, bindings: Bindings) -> str:
+    """Do what a step says; what is printed then."""
+    if step.kind == "statement":
+        return terminals.type(bindings.applied(step.typed))
+    if step.kind == "command" and not step.typed.startswith("reliq worker -A shop "):
+        return terminals.run(bindings.applied(step.typed))
+    if step.kind == "command":
+        terminals.start_worker(step.typed)
+    elif step.printed.startswith("^C\n"):
+        terminals.press_ctrl_c()
+    return read_worker(step, terminals)
+
+
+def read_worker(step: Step, terminals: Terminals) -> str:
+    wanted = step.printed.removeprefix("^C\n").count("\n")
+    printed = without_root(terminals.next_lines(wanted))
+    missing = wanted - printed.count("\n")
+    return printed + (without_root(terminals.next_lines(missing)) if missing > 0 else "")
