@@ -166,7 +166,10 @@ def test_a_naive_eta_is_refused_with_the_corrected_call(app, harness, add):
         add.apply_async((1,), eta=datetime(2026, 3, 1, 9, 30))  # noqa: DTZ001
     text = str(caught.value)
     assert "eta=2026-03-01 09:30:00 has no time zone, so it names no moment." in text
-    assert 'Write add.apply_async(..., eta=datetime(2026, 3, 1, 9, 30, tzinfo=ZoneInfo("Europe/Berlin")))' in text
+    assert (
+        'Write add.apply_async(..., eta=datetime(2026, 3, 1, 9, 30, tzinfo=ZoneInfo("Europe/Berlin")))'
+        in text
+    )
     assert "countdown=SECONDS" in text
 
 
