@@ -153,7 +153,7 @@ def _unclaimed(step: Transition, first: bool) -> str:
 
 def _next(record: Record, now: int, zone: tzinfo | None) -> list[str]:
     said = []
-    if record.cancel:
+    if record.cancel and record.state not in ENDED:
         said.append("It was asked to stop: it is dropped when its worker hears of it, or at its next step.")
     if record.alone and record.state != "leased":
         said.append("It took a process down before, so it is next run by a process that holds nothing else.")

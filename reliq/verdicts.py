@@ -15,8 +15,12 @@ __all__ = ["Done", "Drop", "Fail", "Retry", "Snooze", "Verdict"]
 
 
 class Verdict(BaseException):
-    """The base of all verdicts; not raised itself."""
+    """The base of all verdicts; not raised itself.
 
+    `by` names the middleware that gave it, None for the task's own and the policy's; `reliq why` tells it.
+    """
+
+    by: str | None = None
     __match_args__: tuple[str, ...] = ()
 
     def _values(self) -> tuple[Any, ...]:

@@ -135,6 +135,7 @@ def call(hook: Hook, *args: Any) -> Verdict | None:
         logger.warning("observer %r gave %r in %s: it decides nothing", hook.name, answer, hook.call.__name__)
         return None
     if isinstance(answer, Verdict):
+        answer.by = hook.name
         return answer
     raise HookError(f"{hook.name}.{hook.call.__name__} returned {answer!r}; a hook returns a verdict or None")
 

@@ -88,7 +88,7 @@ class Settlement(msgspec.Struct, frozen=True, gc=False):
     kind       done | failed | dropped end the message; retry | snooze make it due `after` ms from now or `at` a moment
     value      the encoded result of done; kept if the envelope says so
     error      an encoded `ErrorInfo` of failed or retry; kept in the record
-    reason     of failed, dropped, retry or snooze; shown by `why`
+    reason     why, where there is something to say; shown by `why`
     effects, follow_ups   beside those of the envelope's `on_end`, which the broker applies by itself
     """
 

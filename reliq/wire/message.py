@@ -88,7 +88,7 @@ class Remove(_Wire, frozen=True, tag="remove"):
 
 
 class Touch(_Wire, frozen=True, tag="touch"):
-    """Let `key` live for `ttl` from now (`from_due`: from the message's new due time); with `holder`, only if held by it."""
+    """Let `key` live for `ttl` from now (`from_due`: from the message's new due time); with `holder`, only its own."""
 
     key: str
     ttl: int | None = None

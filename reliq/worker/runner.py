@@ -112,9 +112,9 @@ class Runner:
         if task is None:
             return self._park(delivery, envelope)
         try:
-            if envelope.body == _NO_ARGUMENTS and not task.signature.parameters:
+            if envelope.body == _NO_ARGUMENTS and not task.compiled.parameters:
                 return Job(delivery, envelope, task, RunContext(self.app, task, delivery, envelope, (), {}))
-            args, kwargs = task.signature.decode(envelope.body)
+            args, kwargs = task.compiled.decode(envelope.body)
         except Exception as error:  # also what the constructor of a user's class raises
             logger.error(
                 "message %s has arguments that task %s cannot take: %s",
@@ -267,14 +267,15 @@ class Runner:
         chain, ctx, entered = job.task.chain, job.ctx, job.entered
         if error is None and isinstance(value, Verdict):
             error = value
+        done: Done | None = None
         if isinstance(error, Done):
-            value, error = error.value, None
+            done, value, error = error, error.value, None
         if error is None:
             if not chain.postrun:
-                return Done(value)
+                return done or Done(value)
             verdict, error, entered = chain.returned(entered, ctx, value)
             if error is None:
-                return Done(value) if verdict is None else verdict
+                return verdict or done or Done(value)
         if isinstance(error, Verdict):
             if isinstance(error, Retry | Fail):
                 job.error = _occasion(error)
@@ -312,10 +313,10 @@ class Runner:
             chain.tell(chain.settling, job.entered, ctx, verdict)
         effects, follow_ups = tuple(ctx.effects or ()), tuple(ctx.follow_ups or ())
         if isinstance(verdict, Done):
-            return Settlement(delivery.receipt, "done", data, effects=effects, follow_ups=follow_ups)
-        reason: str | None = getattr(verdict, "reason", None)
-        if reason is not None:
-            reason = storable(str(reason), _MAX_REASON)
+            return Settlement(
+                delivery.receipt, "done", data, reason=_said(verdict), effects=effects, follow_ups=follow_ups
+            )
+        reason = _said(verdict)
         self._log(job, verdict, reason)
         kind: Any = decide.class_of(verdict)
         after, at = self._when(job, verdict) if isinstance(verdict, Retry | Snooze) else (None, None)
@@ -365,7 +366,7 @@ class Runner:
             follow_up.takes == "result" for ending in envelope.on_end for follow_up in ending.follow_ups
         ):
             return None
-        data = job.task.signature.encode_result(value)
+        data = job.task.compiled.encode_result(value)
         if len(data) > HARD_MAX_MESSAGE:
             raise UnencodableResult(
                 f"{name}() returned {len(data):,} bytes, the limit is {HARD_MAX_MESSAGE:,}; store large data elsewhere "
@@ -443,6 +444,15 @@ def _occasion(verdict: Verdict) -> BaseException | None:
         return None
     error.__traceback__ = own_frames(error.__traceback__)
     return error
+
+
+def _said(verdict: Verdict) -> str | None:
+    """The reason that the record keeps, with the middleware that decided."""
+    reason: str | None = getattr(verdict, "reason", None)
+    if reason is None and verdict.by is None:
+        return None
+    text = storable(str(reason or type(verdict).__name__.lower()), _MAX_REASON - 60)
+    return text if verdict.by is None else f"{text} (decided by middleware {verdict.by!r})"
 
 
 def _failed(delivery: Delivery, error: BaseException, reason: str) -> Settlement:
