@@ -132,7 +132,7 @@ class PublishContext:
     def bound(self) -> dict[str, Any]:
         """The arguments by name, defaults applied."""
         if self._bound is None:
-            self._bound = self.task.signature.bind(self._args, self._kwargs)
+            self._bound = self.task.compiled.bind(self._args, self._kwargs)
         return self._bound
 
     def with_publish(self, item: Guard | Effect) -> None:

@@ -51,7 +51,7 @@ class Flight:
         self.id = ctx.id
         try:
             if self._enter(ctx):
-                body = task.signature.encode(args, kwargs)
+                body = task.compiled.encode(args, kwargs)
                 envelope = publisher.envelope(task, body, call, ctx)
                 self.publication = Publication(envelope, tuple(ctx.guards), tuple(ctx.effects))
         except Exception as error:

@@ -51,7 +51,7 @@ class Publisher:
         Raises `PublishRefused` (certain: nothing was accepted) or `PublishUnknown` (publish the same id again).
         """
         if not task.chain.publish:
-            body = task.signature.encode(args, kwargs)
+            body = task.compiled.encode(args, kwargs)
             envelope = self.envelope(task, body, call) if call else self._plain(task, body)
             published = self._send([Publication(envelope)])[0]
             if published.status == "refused":
@@ -197,7 +197,7 @@ class Publisher:
                 f"A link to {task.name!r} of app {task.app.name!r}: the broker of app {self.app.name!r} publishes it, "
                 f"so it must be a task of that app; publish it inside a task instead"
             )
-        signature_of = task.signature
+        signature_of = task.compiled
         body = signature_of.encode_partial(args, kwargs) if takes else signature_of.encode(args, kwargs)
         call = {"id": id, **signature.options}
         ctx = context_of(self.app, task, call, args, kwargs)

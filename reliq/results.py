@@ -204,7 +204,7 @@ class Handle(Generic[R]):
             return cast(R, None)
         task = self._task or self._app.tasks.get(record.task)
         if task is not None:
-            return cast(R, task.signature.decode_result(record.value))
+            return cast(R, task.compiled.decode_result(record.value))
         return cast(R, msgspec.json.decode(record.value))
 
     def _rejection(self) -> TaskDropped:

@@ -63,7 +63,7 @@ class Task(Generic[P, R]):
     # --- what others ask of it ---
 
     @property
-    def signature(self) -> CompiledSignature:
+    def compiled(self) -> CompiledSignature:
         """The compiled signature; type hints are resolved at first use, when all modules are loaded."""
         if self._signature is None:
             self._signature = compile_signature(self.func, bind=self.options.bind, name=self.name)

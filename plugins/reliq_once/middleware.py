@@ -24,7 +24,7 @@ class QueueOnceMiddleware(Middleware):
         """Refuse unknown options and key names where the task is defined."""
         if "once" in options:
             once = Once.build(options["once"], where=f"Task {task.name!r}")
-            keys.check_keys(task.signature.parameters, once.keys, task=f"Task {task.name!r}")
+            keys.check_keys(task.compiled.parameters, once.keys, task=f"Task {task.name!r}")
 
     def publish(self, ctx: PublishContext) -> Generator[None, Published, Drop | Join | None]:
         """Take the lock with the publish; a taken one raises or, with `graceful`, rejects."""

@@ -90,9 +90,9 @@ def _typed(task: Task[..., Any], args: list[Any], kwargs: dict[str, Any]) -> tup
     """The arguments as the annotations want them, as a worker would rebuild them."""
     from reliq.wire import arity
 
-    arity.check(task.signature.signature, task.name, len(args), tuple(kwargs))
+    arity.check(task.compiled.signature, task.name, len(args), tuple(kwargs))
     try:
-        return task.signature.decode(json.dumps([args, kwargs]).encode())
+        return task.compiled.decode(json.dumps([args, kwargs]).encode())
     except ArgumentError as error:  # it blames the publisher, but that is us
         what = str(error).partition("; was it")[0].replace(" was sent ", " was given ").replace(" here:", ":")
         raise ArgumentError(what) from error

@@ -57,7 +57,7 @@ def task_data(task: Task[..., Any]) -> dict[str, Any]:
     options, conf = task.options, task.app.conf
     return {
         "task": task.name,
-        "signature": str(task.signature.signature),
+        "signature": str(task.compiled.signature),
         "doc": inspect.getdoc(task.func),
         "async": task.is_async,
         "queue": task.queue,
