@@ -148,7 +148,8 @@ def _broken(name: str, spec: str, error: BaseException) -> AppNotFound:
     if isinstance(error, ReliqError):  # the message says it all; where the user wrote it is what is missing
         package = str(Path(__file__).parent) + os.sep
         frames = [f for f in frames if not f.filename.startswith(package)] or frames
-    lines = "".join([*traceback.format_list(frames), *traceback.format_exception_only(error)]).splitlines()
+    last = [] if isinstance(error, ReliqError) else traceback.format_exception_only(error)
+    lines = "".join([*traceback.format_list(frames), *last]).splitlines()
     shown = "\n".join(lines[-_SHOWN:])
     return AppNotFound(
         f"-A {spec}: importing {name!r} failed with {type(error).__name__}: {error}\n{shown}",

@@ -95,5 +95,7 @@ def _difference(expected: str, printed: str, token: re.Pattern[str]) -> str:
     def plain(text: str) -> list[str]:
         return [token.sub(lambda found: f"<{found.lastgroup}>", line) for line in text.splitlines()]
 
-    diff = difflib.unified_diff(plain(expected), plain(printed), "README.md", "printed now", lineterm="", n=99)
+    diff = difflib.unified_diff(
+        plain(expected), plain(printed), "README.md", "printed now", lineterm="", n=99
+    )
     return "\n".join([*diff, "", "As it was printed:", printed])

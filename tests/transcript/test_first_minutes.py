@@ -6,6 +6,7 @@ output, and one of the two has to change.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.transcript.reading import Bindings, Differs, compare, without_root
 from tests.transcript.terminal import Terminals
 
 DEMO = "reliq demo"
+PATIENCE = 15.0
 
 
 @pytest.fixture
@@ -30,10 +32,11 @@ def test_the_first_five_minutes_go_as_the_readme_says(terminals: Terminals) -> N
     for step in steps():
         if step.typed == DEMO:
             continue  # below
-        try:
-            compare(follow(step, terminals, bindings), step.printed.removeprefix("^C\n"), bindings)
-        except Differs as differs:
-            pytest.fail(f"README.md:{step.line}: {step.typed or 'the worker'}\n\n{differs}", pytrace=False)
+        end = time.monotonic() + PATIENCE
+        while (difference := look(step, terminals, bindings)) and may_be_repeated(step, end):
+            time.sleep(0.5)
+        if difference:
+            pytest.fail(f"README.md:{step.line}: {step.typed or 'the worker'}\n\n{difference}", pytrace=False)
 
 
 def test_the_demo_prints_what_the_readme_says(terminals: Terminals) -> None:
@@ -50,6 +53,20 @@ def test_the_banner_is_at_most_twelve_lines_long() -> None:
     said = " ".join(line.split()[0] for line in banner)
     assert said == "reliq app broker durability queues tasks middleware runs"
     assert len(banner) <= 12
+
+
+def look(step: Step, terminals: Terminals, bindings: Bindings) -> str:
+    """Do a step; the difference between what is printed and what the README says, if there is one."""
+    try:
+        compare(follow(step, terminals, bindings), step.printed.removeprefix("^C\n"), bindings)
+    except Differs as differs:
+        return str(differs)
+    return ""
+
+
+def may_be_repeated(step: Step, end: float) -> bool:
+    """A reader looks again when this machine is slower than the README's."""
+    return step.typed.startswith("reliq why") and time.monotonic() < end
 
 
 def follow(step: Step, terminals: Terminals, bindings: Bindings) -> str:
