@@ -38,7 +38,7 @@ def drive(
     members = middleware if isinstance(middleware, list) else [middleware]
     app = Reliq("driven", broker="memory://", middleware=members)
     registered = app.task(**options)(task)
-    with Harness(app) as harness:
-        handle: Handle[Any] = registered.apply_async(args, kwargs)
-        runs = harness.run_until_idle(advance=advance)
-        return Driven(handle, handle.record(), runs)
+    harness = Harness(app).__enter__()  # never left: the handle is to be asked afterwards
+    handle: Handle[Any] = registered.apply_async(args, kwargs)
+    runs = harness.run_until_idle(advance=advance)
+    return Driven(handle, handle.record(), runs)
