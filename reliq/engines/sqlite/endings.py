@@ -17,7 +17,7 @@ from reliq.wire.codec import decode_endings, encode
 from reliq.wire.message import Effect, Envelope, FollowUp
 from reliq.wire.splice import splice
 
-_END = """UPDATE message SET state = ?, reason = ?, value = ?, error = ?, settled = ?, ended = ?, gone = ?,
+_END = """UPDATE message SET state = ?, reason = ?, value = ?, error = ?, erred = ?, settled = ?, ended = ?, gone = ?,
   claim = NULL WHERE seq = ?"""
 
 
@@ -47,6 +47,7 @@ class Endings:
                 reason,
                 value if row.keep_result else None,
                 None if kind == "done" else error if error is not None else row.error,
+                error is not None,
                 row.settled if settled is None else settled,
                 step.now,
                 step.now + (row.keep_failed if kind == "failed" else row.keep),

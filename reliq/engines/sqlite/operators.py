@@ -31,7 +31,7 @@ _DEPTH = """SELECT
   (SELECT min(due) FROM message WHERE state = 1 AND queue = ?1)"""
 _REPLAY = """UPDATE message SET state = 0, queue = ?, due = ?, place = ?, reason = 'replayed', history = ?, attempt = 0,
   retries = 0, crashes = 0, snoozes = 0, life = life + 1, expires = NULL, ended = NULL, gone = NULL, value = NULL,
-  error = NULL, cancel = 0, owner = NULL, claim = NULL, claimed = NULL, promoted = NULL WHERE seq = ?"""
+  error = NULL, erred = 0, cancel = 0, owner = NULL, claim = NULL, claimed = NULL, promoted = NULL WHERE seq = ?"""
 _TOMBSTONE = """UPDATE message SET state = 7, gone = published + dedupe, payload = x'', value = NULL, error = NULL,
   on_end = NULL, history = NULL, reason = NULL WHERE id = ?"""
 

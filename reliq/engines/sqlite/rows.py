@@ -45,6 +45,7 @@ class Row(NamedTuple):
     reason: str | None
     value: bytes | None
     error: bytes | None
+    erred: int
     on_end: bytes | None
     history: bytes | None
     owner_name: str | None = None

@@ -37,6 +37,7 @@ CREATE TABLE message (
   reason TEXT,
   value BLOB,
   error BLOB,
+  erred INTEGER NOT NULL DEFAULT 0,     -- `error` came with the ending, not from an attempt before
   on_end BLOB,
   history BLOB,                         -- transitions that the columns no longer tell
   payload BLOB NOT NULL

@@ -65,7 +65,7 @@ class Story:
             )
         if row.ended is not None:
             held_by = row.owner_name if row.claimed is not None else None
-            error = row.error if row.state == 5 else None
+            error = row.error if row.erred else None
             steps.append(
                 Transition(row.ended, _NAMES[row.state], row.reason, held_by, row.attempt, row.fence, None, error)
             )
