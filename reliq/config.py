@@ -60,7 +60,6 @@ class Config:
         async_slots: int
         lease: float
         renew_every: float | None
-        prefetch_ms: int
         shutdown_timeout: float
         max_tasks_per_child: int | None
         max_memory_per_child: int | None
