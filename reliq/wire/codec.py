@@ -13,6 +13,7 @@ MAX_HEADERS = 8 * 1024
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Envelope)
 _endings = msgspec.msgpack.Decoder(tuple[Ending, ...])
+_DAMAGED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)  # the last: a text that is no UTF-8
 
 
 def encode(envelope: Envelope, *, limit: int = HARD_MAX_MESSAGE) -> bytes:
@@ -36,7 +37,7 @@ def decode(data: bytes, *, limit: int = HARD_MAX_MESSAGE) -> Envelope:
         )
     try:
         envelope = _decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except _DAMAGED as error:
         raise _explain(data, error) from error
     if envelope.v != WIRE_VERSION:
         raise UnknownWireVersion(
@@ -59,7 +60,7 @@ def decode_endings(data: bytes | None) -> tuple[Ending, ...]:
 def _explain(data: bytes, error: Exception) -> UndecodableMessage:
     try:
         values = msgspec.msgpack.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except _DAMAGED:
         return UndecodableMessage(f"{len(data):,} bytes that are no MessagePack: {error}")
     version = values[0] if isinstance(values, list) and values else None
     if isinstance(version, int) and not isinstance(version, bool) and version != WIRE_VERSION:

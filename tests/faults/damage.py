@@ -1,0 +1,86 @@
+"""Ways to damage a message where it lies."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from reliq.wire.codec import decode, encode
+
+
+def noise(payload: bytes, dice: random.Random) -> bytes:
+    return dice.randbytes(dice.randrange(1, 400))
+
+
+def empty(payload: bytes, dice: random.Random) -> bytes:
+    return b""
+
+
+def truncated(payload: bytes, dice: random.Random) -> bytes:
+    return payload[: dice.randrange(1, len(payload) - 40)]
+
+
+def huge(payload: bytes, dice: random.Random) -> bytes:
+    return b"\xdd\x7f\xff\xff\xff" + bytes(3_000_000)  # claims to be an array of two thousand million
+
+
+def deep(payload: bytes, dice: random.Random) -> bytes:
+    return b"\x91" * 200_000
+
+
+def no_text(payload: bytes, dice: random.Random) -> bytes:
+    values = msgspec.msgpack.decode(payload)
+    start = payload.index(values[dice.choice([1, 2, 3])].encode())
+    return payload[:start] + b"\xff" + payload[start + 1 :]
+
+
+def later_version(payload: bytes, dice: random.Random) -> bytes:
+    values = msgspec.msgpack.decode(payload)
+    return msgspec.msgpack.encode([999, *values[1:]])
+
+
+def wrong_types(payload: bytes, dice: random.Random) -> bytes:
+    values = msgspec.msgpack.decode(payload)
+    values[dice.randrange(1, 5)] = {"not": ["what", "it", "was"]}
+    return msgspec.msgpack.encode(values)
+
+
+def no_json(payload: bytes, dice: random.Random) -> bytes:
+    return _with_body(payload, b"[[1, 2")
+
+
+def deep_json(payload: bytes, dice: random.Random) -> bytes:
+    return _with_body(payload, b"[" * 100_000)
+
+
+def wrong_arguments(payload: bytes, dice: random.Random) -> bytes:
+    return _with_body(
+        payload, dice.choice([b"[[],{}]", b'[["text"],{}]', b"[[1,2,3,4],{}]", b'[[1],{"x":1}]', b"null"])
+    )
+
+
+WAYS: tuple[Callable[[bytes, random.Random], bytes], ...] = (
+    noise, empty, truncated, huge, deep, no_text, later_version, wrong_types, no_json, deep_json, wrong_arguments,
+)  # fmt: skip
+
+
+def _with_body(payload: bytes, body: bytes) -> bytes:
+    return encode(msgspec.structs.replace(decode(payload), body=body))
+
+
+def damage(path: Path, ids: list[str], dice: random.Random) -> dict[str, str]:
+    """Damage the payloads of these messages, each way in turn; id -> what was done to it."""
+    db = sqlite3.connect(path, timeout=10)
+    done = {}
+    with db:
+        for number, id in enumerate(ids):
+            way = WAYS[number % len(WAYS)]
+            (payload,) = db.execute("SELECT payload FROM message WHERE id = ?", (id,)).fetchone()
+            db.execute("UPDATE message SET payload = ? WHERE id = ?", (way(bytes(payload), dice), id))
+            done[id] = way.__name__
+    db.close()
+    return done

@@ -1,0 +1,122 @@
+"""What a fault test stands on: a broker in a file, a journal, producers that note what they do, real workers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reliq import Reliq
+from reliq.errors import PublishRefused, PublishUnknown
+from reliq.policy.ids import new_id
+from reliq.testing.faults import Fact, Fleet, Journal, Report, check, read
+from tests.faults import fault_app
+
+ROOT = Path(__file__).parents[2]
+
+
+class Rig:
+    """One run of one fault."""
+
+    def __init__(self, folder: Path, *, seed: int, durability: str = "normal") -> None:
+        self.folder = folder
+        self.seed = seed
+        self.url = f"sqlite:///{folder}/faults.sqlite3?durability={durability}"
+        self.journal = Journal(folder / "journal")
+        self.app: Reliq = fault_app.app
+        os.environ[fault_app.JOURNAL] = str(self.journal.path)
+        fault_app.journal.cache_clear()
+        self.engine = _open(self.url)
+        self._restore = self.app.use_engine(self.engine, self.app.clock)
+
+    def close(self) -> None:
+        self._restore()
+        self.engine.close()
+
+    # --- producers ---
+
+    def publish(self, task: Any, calls: Iterable[Sequence[Any]], **options: Any) -> list[str]:
+        """Publish call by call, noting before and after; the ids."""
+        return [self.publish_one(task, call, **options) for call in calls]
+
+    def publish_one(self, task: Any, call: Sequence[Any], **options: Any) -> str:
+        id = new_id()
+        self.journal.note("attempted", id)
+        for _ in range(20):
+            try:
+                task.using(task_id=id, **options).delay(*call)
+            except PublishUnknown:
+                continue  # the same id again
+            except PublishRefused as error:
+                self.journal.note("refused", id, why=type(error).__name__)
+                raise
+            break
+        else:
+            self.journal.note("unknown", id)
+            return id
+        self.journal.note("confirmed", id)
+        return id
+
+    # --- workers ---
+
+    @contextmanager
+    def fleet(self, *arguments: str, size: int, lease: float = 1.0, **environment: str) -> Iterator[Fleet]:
+        environment = {
+            "RELIQ_BROKER": self.url,
+            "RELIQ_LEASE": str(lease),
+            "RELIQ_RENEW_EVERY": str(lease / 3),
+            "XDG_RUNTIME_DIR": str(self.folder),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
+            fault_app.JOURNAL: str(self.journal.path),
+            **environment,
+        }
+        arguments = ("-A", "tests.faults.fault_app:app", *(arguments or ("-c", "1")))
+        with Fleet(arguments, size=size, folder=self.folder, environment=environment) as fleet:
+            yield fleet
+
+    def leased_to(self, pids: Sequence[int]) -> int:
+        """How much the owners of these processes hold; an owner's name has its process id."""
+        return sum(o.held for o in self.engine.owners() if int(o.owner.split(":")[1]) in pids)
+
+    # --- the end ---
+
+    def await_drained(self, timeout: float) -> None:
+        """Until nothing is ready, due or leased; `TimeoutError` says what is."""
+        self.await_true(lambda: self.left() == 0, timeout, lambda: f"{self.left()} messages are left")
+
+    def left(self) -> int:
+        return sum(d.ready + d.due + d.leased for d in map(self.engine.depth, self.engine.queues()))
+
+    def await_count(self, kind: str, number: int, timeout: float) -> None:
+        """Until so many facts of a kind are in the journal."""
+        self.await_true(
+            lambda: len(self.facts(kind)) >= number, timeout, lambda: f"fewer than {number} {kind}"
+        )
+
+    def await_true(
+        self, condition: Callable[[], object], timeout: float, what: Callable[[], str] = lambda: "not in time"
+    ) -> None:
+        until = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > until:
+                raise TimeoutError(what())
+            time.sleep(0.02)
+
+    def facts(self, *kinds: str) -> list[Fact]:
+        return [fact for fact in read(self.journal.path) if not kinds or fact.kind in kinds]
+
+    def check(self, **limits: Any) -> Report:
+        """The report, printed with the seed and asserted."""
+        report = check(self.facts(), self.engine, **limits)
+        print(f"seed {self.seed}\n{report}\nslowest reclaim {report.slowest_reclaim:.2f} s")
+        assert report.ok, str(report)
+        return report
+
+
+def _open(url: str) -> Any:
+    from reliq.plugins import open_engine
+
+    return open_engine(url, app="faults")

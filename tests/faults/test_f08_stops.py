@@ -1,0 +1,72 @@
+"""F8: a worker that is told to stop ends in time, loses nothing, and nothing that finished runs again."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+
+import pytest
+
+from reliq.testing.faults import Fleet
+from tests.faults import fault_app
+from tests.faults.rig import Rig
+
+MARGIN = 3.0  # seconds after the time-out within which a worker is gone
+
+
+def stop_all(rig: Rig, fleet: Fleet, *, allowed: float) -> None:
+    """SIGTERM to everybody at once; each must end in time, with exit status 0."""
+    begun = time.monotonic()
+    for worker in fleet.workers:
+        os.kill(worker.pid, signal.SIGTERM)
+    for worker in fleet.workers:
+        worker.stop(timeout=max(0.1, begun + allowed - time.monotonic()))
+        assert worker.exit_status == 0, worker.tail()
+    fleet.workers.clear()
+
+
+def stop_cycles(rig: Rig, *, cycles: int, workers: int, longest: float, grace: float, timeout: float) -> None:
+    dice = random.Random(rig.seed)
+    arguments = ("-c", "1", "--shutdown-timeout", str(grace))
+    for cycle in range(cycles):
+        seconds = [0.1 * (longest / 0.1) ** dice.random() for _ in range(workers * 4)]
+        rig.publish(fault_app.work, ((number, s) for number, s in enumerate(seconds)))
+        rig.publish(fault_app.nap, ((number, s) for number, s in enumerate(seconds[:workers])))
+        enough = len(rig.facts("started")) + workers
+        with rig.fleet(*arguments, size=workers, lease=30.0) as fleet:
+            rig.await_count("started", enough, 60)
+            time.sleep(dice.uniform(0.0, 0.3))
+            stop_all(rig, fleet, allowed=grace + MARGIN)
+        assert sum(o.held for o in rig.engine.owners()) == 0, (
+            f"cycle {cycle}: what had not started is given back"
+        )
+    with rig.fleet("-c", "4", size=1) as fleet:
+        rig.await_drained(timeout)
+        fleet.stop()
+    report = rig.check(max_crashes=20)
+    assert report.done == report.confirmed
+    ended: set[str] = set()
+    for fact in rig.facts("started", "ended"):
+        assert fact.kind == "ended" or fact.id not in ended, f"{fact.id} had finished and ran again"
+        if fact.kind == "ended":
+            ended.add(fact.id)
+
+
+def test_stopping_under_load_loses_nothing_and_repeats_nothing_that_finished(rig: Rig) -> None:
+    stop_cycles(rig, cycles=2, workers=4, longest=3.0, grace=1.0, timeout=30)
+
+
+def test_an_idle_worker_ends_within_a_second(rig: Rig) -> None:
+    rig.publish(fault_app.work, [(0, 0.0)])
+    with rig.fleet("-c", "2", size=1) as fleet:
+        rig.await_drained(20)
+        time.sleep(0.5)
+        assert fleet.workers[0].stop() < 1.0
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+def test_two_hundred_stops_under_load(rig: Rig) -> None:
+    stop_cycles(rig, cycles=20, workers=10, longest=60.0, grace=25.0, timeout=600)
