@@ -52,10 +52,12 @@ def cancel(step: Step, id: str, reason: str) -> Cancelled:
 
 
 def forget(step: Step, id: str) -> bool:
-    changed: int = step.execute(
-        "UPDATE message SET value = NULL, error = NULL WHERE id = ? AND state IN (4, 5, 6)", (id,)
-    ).rowcount
-    return changed > 0
+    row = find(step.execute, id)
+    if row is None or row.live:
+        return False
+    history = row.story().without_errors()
+    step.execute("UPDATE message SET value = NULL, error = NULL, history = ? WHERE seq = ?", (history, row.seq))
+    return True
 
 
 def replay(step: Step, id: str, queue: str | None) -> bool:

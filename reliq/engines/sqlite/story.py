@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+from msgspec.structs import replace
 
 from reliq.ports.values import Transition
 
@@ -47,6 +48,12 @@ class Story:
         owner = row.owner_name if by == "" else by
         steps.append(Transition(at, to, reason, owner, attempt, row.fence, due, error))
         return _encoder.encode(steps[-KEPT:])
+
+    def without_errors(self) -> bytes | None:
+        """The blob as it is once all errors are forgotten."""
+        if self._row.history is None:
+            return None
+        return _encoder.encode([replace(step, error=None) for step in _decoder.decode(self._row.history)])
 
     def _all(self) -> list[Transition]:
         row = self._row
