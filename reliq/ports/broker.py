@@ -54,7 +54,8 @@ class Broker(Protocol):
         the earliest counts.  An encoded envelope of more than 1 MiB is `refused` with an `error`.
 
         Order within a queue and priority is the order of becoming ready: what is promoted or replayed stands behind
-        what is ready then, what is given back or taken back uncharged stands at its old place.
+        what is ready then, what is given back or taken back uncharged stands at its old place.  (Between processes that
+        share a broker without a server it is so to a few milliseconds, and not across a clock that was set back.)
         """
         ...
 
@@ -74,7 +75,7 @@ class Broker(Protocol):
         ...
 
     def forget(self, id: str) -> bool:
-        """Remove the value and error of an ended message; True when there was an ended record of that id."""
+        """Remove the value and the errors, also those in the story, of an ended message; False: there is none."""
         ...
 
     # --- workers ---

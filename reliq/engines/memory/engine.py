@@ -89,7 +89,7 @@ class MemoryEngine(MemoryStore):
             message = memory.messages.by_id.get(id)
             if message is None or message.live:
                 return False
-            message.value = message.error = None
+            message.forget()
             return True
 
     # --- workers ---

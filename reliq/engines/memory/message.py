@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
 from reliq.engines.memory.owner import Owner
 from reliq.ports.values import LIVE, Delivery, Receipt, Record, State, Transition
 from reliq.wire.message import Envelope
@@ -57,6 +59,11 @@ class Message:
     def charged(self) -> bool:
         """It crashed a process: it is claimed alone until it has ended."""
         return self.crashes > 0
+
+    def forget(self) -> None:
+        """No value and no error any more, in the story neither."""
+        self.value = self.error = None
+        self.log = deque((replace(step, error=None) for step in self.log), maxlen=self.log.maxlen)
 
     def receipt(self) -> Receipt:
         assert self.owner is not None

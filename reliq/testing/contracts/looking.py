@@ -132,6 +132,15 @@ class Looking(Contract):
         assert engine.forget(delivery.receipt.id)
         assert bench.record(delivery.receipt.id).error is None
 
+    def test_forget_takes_the_errors_out_of_the_story(self, bench: Bench, engine: Engine) -> None:
+        hand, delivery = bench.leased()
+        hand.settle(delivery, "retry", error=b"secret", reason="kept")
+        hand.settle(hand.one("own"), "failed", error=b"secret", reason="kept")
+        engine.forget(delivery.receipt.id)
+        story = bench.record(delivery.receipt.id).transitions
+        assert [step.error for step in story] == [None] * 6
+        assert [step.reason for step in story].count("kept") == 2
+
     def test_forget_leaves_live_messages_alone(self, bench: Bench, engine: Engine) -> None:
         hand, delivery = bench.leased()
         hand.settle(delivery, "retry", after=1_000, error=b"e")

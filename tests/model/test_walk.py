@@ -1,0 +1,425 @@
+"""A random walk: the model, the memory engine and the SQLite engine are told the same and must stay the same.
+
+After each step their answers, records, stories, owners, depths, store and books are compared, and the invariants I1
+to I4 and I11 checked.  Any call may be made twice (its reply was lost), a process may die at any point, the SQLite file
+may be closed and opened again, and the clock may jump.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from msgspec.structs import replace
+
+from reliq.policy.clock import VirtualClock
+from reliq.ports.values import LIVE, Claimed, Publication, Receipt, Settlement
+from reliq.testing.contracts.model import Model
+from reliq.wire.message import (
+    Absent,
+    Add,
+    CancelMessage,
+    Effect,
+    Ending,
+    Envelope,
+    FollowUp,
+    Guard,
+    Incr,
+    IndexPut,
+    IndexRemove,
+    NotLeased,
+    Put,
+    Remove,
+    Touch,
+)
+
+IDS = ["a", "b", "c", "d", "e", "f"]
+FOLLOWERS = ["x", "y", "z"]
+KEYS = ["k", "l"]
+QUEUES = ["q", "r"]
+LEASE = 5.0
+
+# --- what is published and said -----------------------------------------------------------------------------------
+
+ids = st.sampled_from(IDS)
+keys = st.sampled_from(KEYS)
+queues = st.sampled_from(QUEUES)
+ttls = st.sampled_from([None, 0, 1_000, 4_000])
+holders = st.sampled_from([None, *IDS[:3]])
+
+
+def effects(id: st.SearchStrategy[str | None] = holders) -> st.SearchStrategy[tuple[Effect, ...]]:
+    one: st.SearchStrategy[Any] = st.one_of(
+        st.builds(Put, keys, st.sampled_from([b"", b"7"]), ttls, id, st.booleans()),
+        st.builds(Remove, keys, id),
+        st.builds(Remove, keys, value=st.just(b"7")),
+        st.builds(Touch, keys, ttls, id, st.booleans()),
+        st.builds(Incr, keys, st.sampled_from([1, -2]), ttls),
+        st.builds(CancelMessage, ids, st.just("replaced")),
+        st.builds(IndexPut, st.just("i"), ids, st.integers(0, 3)),
+        st.builds(IndexRemove, st.just("i"), ids),
+    )
+    return st.lists(one, max_size=2).map(tuple)
+
+
+def follow_ups() -> st.SearchStrategy[tuple[FollowUp, ...]]:
+    envelope = st.builds(
+        Envelope,
+        v=st.just(1),
+        id=st.sampled_from(FOLLOWERS),
+        task=st.just("after"),
+        queue=queues,
+        body=st.sampled_from([b"[[],{}]", b'[[1],{"k":2}]']),
+        delay=st.sampled_from([None, 1_000]),
+        keep=st.just(1_000),
+    )
+    one = st.builds(FollowUp, envelope, st.sampled_from(["", "result", "id"]))
+    return st.lists(one, max_size=1).map(tuple)
+
+
+def endings(id: str) -> st.SearchStrategy[tuple[Ending, ...]]:
+    frees = Ending("any", (Remove("k", holder=id),))
+    classes = st.sampled_from(["done", "failed", "dropped", "any"])
+    other = st.builds(Ending, classes, effects(st.sampled_from([None, id])), follow_ups())
+    return st.lists(st.one_of(st.just(frees), other), max_size=2).map(tuple)
+
+
+def guards(id: str) -> st.SearchStrategy[tuple[Guard, ...]]:
+    one: st.SearchStrategy[Any] = st.one_of(
+        st.builds(
+            Add, keys, st.just(b"held"), ttls, st.sampled_from([None, id]), st.booleans(), st.booleans()
+        ),
+        st.builds(Absent, keys),
+        st.builds(NotLeased, ids),
+    )
+    return st.one_of(st.just(()), st.lists(one, max_size=2).map(tuple))
+
+
+@st.composite
+def publications(draw: st.DrawFn) -> Publication:
+    id = draw(ids)
+    envelope = Envelope(
+        v=1,
+        id=id,
+        task="task",
+        queue=draw(queues),
+        priority=draw(st.sampled_from([0, 0, 5])),
+        delay=draw(st.sampled_from([None, None, None, 0, 1_000, 4_000])),
+        expires_in=draw(st.sampled_from([None, None, None, 2_000])),
+        expires_after_due=draw(st.sampled_from([None, None, 1_000])),
+        on_end=draw(endings(id)),
+        max_crashes=draw(st.integers(1, 3)),
+        keep=draw(st.sampled_from([0, 3_000, 90_000])),
+        keep_failed=draw(st.sampled_from([3_000, 90_000])),
+        keep_result=draw(st.booleans()),
+        chosen=draw(st.booleans()),
+    )
+    return Publication(envelope, draw(guards(id)), draw(effects()))
+
+
+said = st.builds(
+    lambda **fields: {**fields, "error": None} if fields["kind"] == "done" else fields,
+    kind=st.sampled_from(["done", "failed", "dropped", "retry", "retry", "snooze"]),
+    value=st.sampled_from([None, b"1", b'{"a":null}']),
+    error=st.sampled_from([None, b"error"]),
+    reason=st.sampled_from([None, "because"]),
+    after=st.sampled_from([None, 0, 1_000, 4_000]),
+    effects=effects(),
+    follow_ups=follow_ups(),
+)
+number = st.integers(0, 30)  # picks one of what there is, by its remainder
+lost = st.sampled_from([False, False, True])  # the reply was lost, so the call is made again
+
+
+class Walk(RuleBasedStateMachine):
+    """Every rule makes one call of all three."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = VirtualClock()
+        self.latest = self.clock.now_ms()  # the wall clock may have been set back since
+        self.folder = tempfile.TemporaryDirectory()
+        self.model = Model(self.clock)
+        self.memory = import_module("reliq.engines.memory").connect("memory://", clock=self.clock)
+        self.sqlite = self.open()
+        self.owners: list[str] = []  # all that ever were
+        self.seqs: Counter[str] = Counter()
+        self.receipts: list[Receipt] = []  # all that were ever given
+        self.accepted: set[str] = set()
+        self.applied: set[Receipt] = set()
+        self.comparing = False  # stays True when a comparison failed: then the end need not be tried
+
+    def open(self) -> Any:
+        url = f"sqlite:///{self.folder.name}/reliq.db?durability=off"
+        return import_module("reliq.engines.sqlite").connect(url, clock=self.clock)
+
+    def all(self, call: Callable[[Any], Any], *, twice: bool = False) -> Any:
+        """The answer of all; the first of two, when the first reply was lost."""
+        answer = self.once(call)
+        if twice:
+            before = self.seen(self.model)
+            self.once(call)
+            assert self.seen(self.model) == before, "a call made again changed something"
+        return answer
+
+    def once(self, call: Callable[[Any], Any]) -> Any:
+        self.comparing = True
+        expected = call(self.model)
+        for engine in (self.memory, self.sqlite):
+            answer = call(engine)
+            assert answer == expected, f"{engine.capabilities.name} answers {answer}, the model {expected}"
+        self.comparing = False
+        return expected
+
+    def owner(self, pick: int) -> str:
+        return self.owners[pick % len(self.owners)]
+
+    def receipt(self, pick: int) -> Receipt:
+        """Late ones more often: those are still leased."""
+        return self.receipts[-1 - min(pick % len(self.receipts), pick % 5)]
+
+    def settlements(self, verdicts: list[tuple[int, dict[str, Any]]]) -> list[Settlement]:
+        return (
+            [Settlement(self.receipt(pick), **fields) for pick, fields in verdicts] if self.receipts else []
+        )
+
+    # --- rules ---
+
+    @initialize()
+    def begin(self) -> None:
+        self.hire()
+
+    @rule()
+    def hire(self) -> None:
+        if len(self.owners) < 12:
+            self.owners.append(f"owner-{len(self.owners)}")
+            self.all(lambda e: e.register(self.owners[-1], LEASE), twice=True)
+
+    @rule(items=st.lists(publications(), min_size=1, max_size=3), twice=lost)
+    def publish(self, items: list[Publication], twice: bool) -> None:
+        # A refused item may be accepted by the second call, when a later item freed its key; so one at a time then.
+        for group in [[item] for item in items] if twice else [items]:
+            answers = self.once(lambda e, group=group: e.publish(group))
+            if twice and answers[0].status != "refused":
+                self.all(lambda e, group=group: e.publish(group), twice=True)
+            self.accepted |= {answer.id for answer in answers if answer.status == "accepted"}
+
+    @rule(
+        pick=number,
+        names=st.permutations(QUEUES),
+        count=st.integers(1, 2),
+        limit=st.sampled_from([0, 1, 2, 10]),
+        back=st.sampled_from([0, 0, 0, 0, 1, 2]),
+        verdicts=st.lists(st.tuples(number, said), max_size=2),
+        twice=lost,
+    )
+    def claim(
+        self,
+        pick: int,
+        names: list[str],
+        count: int,
+        limit: int,
+        back: int,
+        verdicts: list[tuple[int, dict[str, Any]]],
+        twice: bool,
+    ) -> None:
+        owner = self.owner(pick)
+        self.seqs[owner] += 1
+        seq = max(1, self.seqs[owner] - back)
+        settlements = self.settlements(verdicts)
+
+        def call(e: Any) -> Claimed:
+            claimed: Claimed = e.claim(owner, names[:count], limit=limit, seq=seq, settlements=settlements)
+            return claimed if limit else replace(claimed, next_due=None)  # which is not asked for then
+
+        claimed = self.all(call, twice=twice)
+        self.note(settlements, claimed.settled)
+        for delivery in claimed.deliveries:
+            assert delivery.receipt.id in {*self.accepted, *FOLLOWERS}, "I2: only published ids run"
+            if delivery.receipt not in self.receipts:
+                self.receipts.append(delivery.receipt)
+
+    @precondition(lambda self: self.receipts)
+    @rule(verdicts=st.lists(st.tuples(number, said), min_size=1, max_size=3), twice=lost)
+    def settle(self, verdicts: list[tuple[int, dict[str, Any]]], twice: bool) -> None:
+        settlements = self.settlements(verdicts)
+        self.note(settlements, self.all(lambda e: e.settle(settlements), twice=twice))
+
+    @precondition(lambda self: self.receipts)
+    @rule(picks=st.lists(number, min_size=1, max_size=3), twice=lost)
+    def give_back(self, picks: list[int], twice: bool) -> None:
+        receipts = [self.receipt(pick) for pick in picks]
+        self.all(lambda e: e.give_back(receipts), twice=twice)
+
+    @rule(
+        pick=number,
+        begun=st.sampled_from(["none", "some", "all", "unknown"]),
+        guilty=st.none() | said,
+        twice=lost,
+    )
+    def die(self, pick: int, begun: str, guilty: dict[str, Any] | None, twice: bool) -> None:
+        owner = self.owner(pick)
+        held = sorted(self.model.held(owner), key=lambda receipt: receipt.id)
+        started = {"none": [], "some": held[: len(held) // 2 + 1], "all": held, "unknown": None}[begun]
+        settlements = [Settlement(held[-1], **guilty)] if guilty and held else []
+        self.all(lambda e: as_set(e.bury(owner, started=started, guilty=settlements)), twice=twice)
+        self.note(settlements, [])
+
+    @rule(pick=number, twice=lost)
+    def renew(self, pick: int, twice: bool) -> None:
+        def call(e: Any) -> tuple[bool, set[str]]:
+            renewal = e.renew(self.owner(pick), LEASE)
+            return renewal.live, set(renewal.stop)
+
+        self.all(call, twice=twice)
+
+    @rule(grace=st.sampled_from([0.0, 2.0]), twice=lost)
+    def reap(self, grace: float, twice: bool) -> None:
+        self.all(lambda e: as_set(e.reap(grace=grace)), twice=twice)
+
+    @rule(id=st.sampled_from(IDS + FOLLOWERS), twice=lost)
+    def cancel(self, id: str, twice: bool) -> None:
+        self.all(lambda e: e.cancel(id), twice=twice)
+
+    @rule(id=st.sampled_from(IDS + FOLLOWERS), queue=st.none() | queues, twice=lost)
+    def replay(self, id: str, queue: str | None, twice: bool) -> None:
+        self.all(lambda e: e.replay(id, queue=queue), twice=twice)
+
+    @rule(id=st.sampled_from(IDS + FOLLOWERS), remove=st.booleans(), twice=lost)
+    def forget_or_remove(self, id: str, remove: bool, twice: bool) -> None:
+        self.all(lambda e: e.remove(id) if remove else e.forget(id), twice=twice)
+
+    @rule(queue=queues)
+    def purge(self, queue: str) -> None:
+        self.all(lambda e: e.purge(queue))
+
+    @rule(key=keys, effects=effects(), add=st.booleans(), holder=holders)
+    def apply(self, key: str, effects: tuple[Effect, ...], add: bool, holder: str | None) -> None:
+        checks = [Add(key, ttl=1_000, holder=holder)] if add else []
+        self.all(lambda e: e.apply(checks, effects))
+
+    @rule(seconds=st.sampled_from([0.001, 0.5, 1.0, 1.0, 3.0, 10.0, 70.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    @rule(seconds=st.sampled_from([-2, 2]))
+    def jump(self, seconds: int) -> None:
+        self.latest = max(self.latest, self.clock.now_ms())
+        self.clock.jump(seconds)
+
+    @rule()
+    def restart(self) -> None:
+        """The SQLite engine's process ends and another one opens the file, not in the same millisecond."""
+        # Places in a line are microseconds of the clock there: another process goes on from its own clock.
+        behind = max(self.latest - self.clock.now_ms(), 0)
+        self.clock.advance((behind + 1) / 1000)
+        self.sqlite.close()
+        self.sqlite = self.open()
+
+    # --- what is compared, and what always holds ---
+
+    def seen(self, engine: Any) -> dict[str, Any]:
+        names = [*IDS, *FOLLOWERS]
+        return {
+            "records": {id: engine.get(id) for id in names},
+            "held": {owner: sorted(engine.held(owner), key=repr) for owner in self.owners},
+            "owners": sorted(engine.owners(), key=lambda info: info.owner),
+            "queues": engine.queues(),
+            "depths": [engine.depth(queue) for queue in QUEUES],
+            "store": engine.store_scan(""),
+            "index": engine.index_due("i", before=9),
+        }
+
+    @invariant()
+    def they_are_the_same(self) -> None:
+        self.comparing = True
+        expected = self.seen(self.model)
+        for engine in (self.memory, self.sqlite):
+            seen = self.seen(engine)
+            for part in expected:
+                assert seen[part] == expected[part], f"{engine.capabilities.name}: {part}"
+        self.comparing = False
+
+    @invariant()
+    def the_books_balance(self) -> None:
+        """I11; and I3: a live id stands once, and is held once at most."""
+        expected = self.model.audit()
+        assert expected.balanced
+        for engine in (self.memory, self.sqlite):
+            audit = engine.audit()
+            assert audit.balanced, audit
+            assert (audit.accepted, dict(audit.states)) == (expected.accepted, expected.states)
+            listed = [record.id for record in engine.list(limit=1_000)]
+            assert listed == [record.id for record in self.model.records()]
+            assert len(listed) == len(set(listed))
+            held = [receipt.id for owner in self.owners for receipt in engine.held(owner)]
+            assert len(held) == len(set(held)) == audit.states["leased"]
+
+    def note(self, settlements: list[Settlement], answers: Any) -> None:
+        """I4: of each receipt one settlement is accepted, and no more."""
+        for settlement, answer in zip(settlements, answers, strict=False):
+            if answer.status == "applied":
+                assert settlement.receipt not in self.applied, "I4: settled twice"
+                self.applied.add(settlement.receipt)
+
+    def teardown(self) -> None:
+        try:
+            if not self.comparing:
+                self.all_ends()
+        finally:
+            self.memory.close()
+            self.sqlite.close()
+            self.folder.cleanup()
+
+    def all_ends(self) -> None:
+        """I1: given workers and time, every accepted message ends."""
+        worker = "the last one"
+        for owner in self.owners:
+            self.all(lambda e, owner=owner: as_set(e.bury(owner, started=None)))
+        self.all(lambda e: e.register(worker, 1_000_000.0))
+        for seq in range(1, 200):
+            claimed = self.all(lambda e, seq=seq: e.claim(worker, QUEUES, limit=10, seq=seq))
+            settlements = [Settlement(delivery.receipt, "done") for delivery in claimed.deliveries]
+            self.all(lambda e, settlements=settlements: e.settle(settlements))
+            if not claimed.deliveries:
+                if not any(record.state in LIVE for record in self.model.records()):
+                    break
+                self.clock.advance(10)
+        self.they_are_the_same()
+        self.the_books_balance()
+        states = self.memory.audit().states
+        assert all(states[state] == 0 for state in LIVE), f"I1: not all ended: {states}"
+
+
+def as_set(ended: Any) -> Any:
+    """Engines may report in any order."""
+    return set(ended.moved), set(ended.owners), ended.purged
+
+
+SHARED = settings(
+    deadline=None,
+    database=None,
+    print_blob=True,
+    report_multiple_bugs=False,
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+    suppress_health_check=list(HealthCheck),
+)
+QUICK = settings(SHARED, max_examples=60, stateful_step_count=40, derandomize=True)
+FULL = settings(SHARED, max_examples=3_000, stateful_step_count=80)
+
+
+class TestWalk(Walk.TestCase):  # type: ignore[misc]
+    settings = QUICK
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1_800)
+class TestLongWalk(Walk.TestCase):  # type: ignore[misc]
+    settings = FULL
