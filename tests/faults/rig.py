@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,11 @@ ROOT = Path(__file__).parents[2]
 class Rig:
     """One run of one fault."""
 
-    def __init__(self, folder: Path, *, seed: int, durability: str = "normal") -> None:
+    def __init__(self, folder: Path, *, seed: int, database: Path | None = None) -> None:
         self.folder = folder
         self.seed = seed
-        self.url = f"sqlite:///{folder}/faults.sqlite3?durability={durability}"
+        self.database = database or folder / "faults.sqlite3"
+        self.url = f"sqlite:///{self.database}"
         self.journal = Journal(folder / "journal")
         self.app: Reliq = fault_app.app
         os.environ[fault_app.JOURNAL] = str(self.journal.path)
@@ -43,36 +45,24 @@ class Rig:
         return [self.publish_one(task, call, **options) for call in calls]
 
     def publish_one(self, task: Any, call: Sequence[Any], **options: Any) -> str:
-        id = new_id()
-        self.journal.note("attempted", id)
-        for _ in range(20):
-            try:
-                task.using(task_id=id, **options).delay(*call)
-            except PublishUnknown:
-                continue  # the same id again
-            except PublishRefused as error:
-                self.journal.note("refused", id, why=type(error).__name__)
-                raise
-            break
-        else:
-            self.journal.note("unknown", id)
-            return id
-        self.journal.note("confirmed", id)
-        return id
+        return publish_noted(self.journal, task, call, **options)
 
     # --- workers ---
 
-    @contextmanager
-    def fleet(self, *arguments: str, size: int, lease: float = 1.0, **environment: str) -> Iterator[Fleet]:
-        environment = {
+    def environment(self, *, lease: float = 1.0) -> dict[str, str]:
+        """What a process needs to work here."""
+        return {
             "RELIQ_BROKER": self.url,
             "RELIQ_LEASE": str(lease),
             "RELIQ_RENEW_EVERY": str(lease / 3),
             "XDG_RUNTIME_DIR": str(self.folder),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
             fault_app.JOURNAL: str(self.journal.path),
-            **environment,
         }
+
+    @contextmanager
+    def fleet(self, *arguments: str, size: int, lease: float = 1.0) -> Iterator[Fleet]:
+        environment = self.environment(lease=lease)
         arguments = ("-A", "tests.faults.fault_app:app", *(arguments or ("-c", "1")))
         with Fleet(arguments, size=size, folder=self.folder, environment=environment) as fleet:
             yield fleet
@@ -82,6 +72,11 @@ class Rig:
         return sum(o.held for o in self.engine.owners() if int(o.owner.split(":")[1]) in pids)
 
     # --- the end ---
+
+    def check_file(self) -> None:
+        """SQLite's own check of the file."""
+        with closing(sqlite3.connect(self.database)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
     def await_drained(self, timeout: float) -> None:
         """Until nothing is ready, due or leased; `TimeoutError` says what is."""
@@ -114,6 +109,24 @@ class Rig:
         print(f"seed {self.seed}\n{report}\nslowest reclaim {report.slowest_reclaim:.2f} s")
         assert report.ok, str(report)
         return report
+
+
+def publish_noted(journal: Journal, task: Any, call: Sequence[Any], **options: Any) -> str:
+    """Publish one call, noted before and after; its id.  A lost reply is answered by the same id again."""
+    id = new_id()
+    journal.note("attempted", id)
+    for _ in range(20):
+        try:
+            task.using(task_id=id, **options).delay(*call)
+        except PublishUnknown:
+            continue
+        except PublishRefused as error:
+            journal.note("refused", id, why=type(error.__cause__ or error).__name__)
+            raise
+        journal.note("confirmed", id)
+        return id
+    journal.note("unknown", id)
+    return id
 
 
 def _open(url: str) -> Any:
