@@ -4,9 +4,11 @@
     ├── ConfigError                     a setting, URL or application that cannot be used
     │   ├── UnknownSetting · ConfigFrozen · AppNotFound · MissingExtra · UnknownPlugin
     ├── OptionError (TypeError)         a task, call or middleware option that cannot be used
+    ├── CeleryNameError (AttributeError) a name of Celery's that says what to use here, or "not yet"
     ├── ArgumentError (TypeError)       arguments a task cannot take
     │   ├── ArityError · UnencodableArgument · UnkeyableArgument
     ├── AnnotationError                 a type hint that cannot be resolved or carried
+    ├── UnencodableResult (TypeError)   a result that cannot be stored
     ├── InstantError (ValueError)       a moment that cannot be used
     │   └── NaiveDatetimeError
     ├── WireError                       bytes that are not a message
@@ -25,7 +27,7 @@
         └── TaskDropped                 ended dropped; `.reason`
 
     TimeLimitExceeded · TaskCancelled   (BaseException) raised inside a task by the worker
-        SoftTimeLimitExceeded
+    SoftTimeLimitExceeded               (Exception) the same, and it may be caught
 
 A class's docstring is its default message.  Errors carry fields, not only text.
 """
@@ -80,6 +82,14 @@ class UnknownPlugin(ConfigError):
 
 class OptionError(ReliqError, TypeError):
     """An option is misspelt or has an unusable value."""
+
+
+class CeleryNameError(ReliqError, AttributeError):
+    """Celery has this name; here something else does its work."""
+
+    def __init__(self, message: str | None = None, /, *, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name  # AttributeError's own field
 
 
 class ArgumentError(ReliqError, TypeError):
