@@ -1,4 +1,4 @@
-"""Contract suites: what every broker, store and engine must do, as tests to inherit from.
+"""Contract suites: what every broker, store, engine and middleware must do, as tests to inherit from.
 
     from reliq.testing.contracts import BrokerContract, EngineContract, StoreContract
 
@@ -28,6 +28,7 @@ pytest.register_assert_rewrite("reliq.testing.contracts")
 from reliq.testing.contracts.bench import Bench, Hand  # noqa: E402
 from reliq.testing.contracts.broker import BrokerContract  # noqa: E402
 from reliq.testing.contracts.engine import EngineContract  # noqa: E402
+from reliq.testing.contracts.middleware import MiddlewareContract  # noqa: E402
 from reliq.testing.contracts.store import StoreContract  # noqa: E402
 
-__all__ = ["Bench", "BrokerContract", "EngineContract", "Hand", "StoreContract"]
+__all__ = ["Bench", "BrokerContract", "EngineContract", "Hand", "MiddlewareContract", "StoreContract"]
