@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 import msgspec
 
+from reliq import observers, signals
 from reliq import tasks as _tasks
 from reliq.calls import normalise
+from reliq.compat.apps import AppNames
 from reliq.config import Config
 from reliq.errors import ConfigError, ConfigFrozen, OptionError, ReliqError, UnknownTask
 from reliq.middleware import Middleware, Observer
@@ -44,6 +46,15 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _rebuild_chains() -> None:
+    for app in list(_apps):
+        for task in list(app._own.values()):
+            task._chain = None
+
+
+signals.changed.append(_rebuild_chains)
 
 
 def current_app() -> Reliq:
@@ -78,7 +89,7 @@ class Defaults(msgspec.Struct, frozen=True):
     max_message: int
 
 
-class Reliq:
+class Reliq(AppNames):
     """A task queue application.
 
     broker      URL of the broker; default: a SQLite file in the user's state folder
@@ -110,6 +121,7 @@ class Reliq:
         self._middleware_of: tuple[Any, ...] | None = None
         self._brought: list[Middleware] = []  # bound ones that came with the base of a task
         self._own: dict[str, Task[..., Any]] = {}
+        self._undiscovered = []
         self._defaults: dict[str, Defaults] = {}
         self._defaults_of = 0  # the revision of the settings they were made from
         self._engine: Engine | None = None
@@ -182,11 +194,12 @@ class Reliq:
         return UnknownTask(f"No task {name!r}; {hint}", name=name, nearest=near[0] if near else None)
 
     def import_tasks(self) -> None:
-        """Import the modules named by the setting `imports`, so that their tasks are known."""
+        """Import the modules of the setting `imports` and of `autodiscover_tasks`, so that their tasks are known."""
         import importlib
 
         for module in self.conf.imports:
             importlib.import_module(module)
+        self._discover_all()
 
     # --- publishing ---
 
@@ -244,14 +257,14 @@ class Reliq:
             if not any(m is bound for bound in self._brought):
                 m.bind(self)
                 self._brought.append(m)
-        return self.middleware + brought
+        return self.middleware + brought + observers.for_tasks()
 
     @property
     def all_middleware(self) -> tuple[Middleware, ...]:
         """The app's middleware and what the bases of its tasks brought: all that is to be started and stopped."""
         for task in self.tasks.values():
             self.chain_members(task)
-        return self.middleware + tuple(self._brought)
+        return self.middleware + tuple(self._brought) + observers.for_workers(self)
 
     def options_of(self, task: Task[..., Any]) -> frozenset[str]:
         """The option names that the middleware of this task own."""

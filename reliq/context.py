@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from reliq.compat.request import RequestFields
 from reliq.errors import ReliqError
 from reliq.ports.values import Delivery
 from reliq.verdicts import Verdict
@@ -149,7 +150,7 @@ class PublishContext:
         self.endings.append(Ending(verdict_class, effects, follow_ups))
 
 
-class RunContext:
+class RunContext(RequestFields):
     """One run of a task.
 
     attempt   1 for the first run

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import msgspec
 
+from reliq.compat.results import ResultNames
 from reliq.context import _current
 from reliq.errors import GetInsideTask, ResultTimeout, TaskDropped, TaskFailed, UnknownResult
 from reliq.ports.values import ENDED, ErrorInfo, Record
@@ -40,7 +41,7 @@ def celery_state(record: Record | None) -> str:
     return {"leased": "STARTED", "done": "SUCCESS", "failed": "FAILURE"}[record.state]
 
 
-class Handle(Generic[R]):
+class Handle(ResultNames, Generic[R]):
     """One message, by its id.
 
     A handle of a publish that middleware rejected has `id` None, state REJECTED and a `reason`; `existing_id` names

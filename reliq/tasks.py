@@ -9,7 +9,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from reliq.compat import CALL_OPTIONS, TASK_OPTIONS, translate
+from reliq.compat.tasks import TaskNames, has_handlers, read_base
 from reliq.errors import OptionError, ReliqError
+from reliq.handlers import Handlers
 from reliq.options import TaskOptions
 from reliq.policy.backoff import Backoff
 from reliq.verdicts import Fail, Retry
@@ -28,15 +30,27 @@ P = ParamSpec("P")
 R = TypeVar("R")
 _BACKOFF = Backoff()
 _random = random.Random()
+_HANDLERS = Handlers()
+_OPTION_NAMES = (TaskOptions.names() | TASK_OPTIONS.keys()) - {"name", "base"}
 
 
-class Task(Generic[P, R]):
+class Task(TaskNames, Generic[P, R]):
     """A registered function.  Calling it runs it here and now; `delay` and `apply_async` put it into its queue.
 
-    A subclass given as `base=` may bring `middleware` of its own, which stands innermost in the task's chain.
+    A subclass given as `base=` may bring `middleware` of its own, which stands innermost in the task's chain, options
+    as class attributes, and Celery's handlers (`on_failure`, ...).
     """
 
     middleware: tuple[Middleware, ...] = ()
+    _base_options: Mapping[str, Any] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own = read_base(cls, _OPTION_NAMES)
+        inherited = [vars(c).get("_base_options", {}) for c in reversed(cls.__mro__[1:])]
+        cls._base_options = {k: v for options in (*inherited, own) for k, v in options.items()}
+        if has_handlers(cls) and not any(isinstance(m, Handlers) for m in cls.middleware):
+            cls.middleware = (*cls.middleware, _HANDLERS)
 
     def __init__(self, app: Reliq, func: Callable[..., Any], name: str, options: Mapping[str, Any]) -> None:
         self.app = app
@@ -51,6 +65,8 @@ class Task(Generic[P, R]):
         self._signature: CompiledSignature | None = None
         self._chain: Chain | None = None
         owned = app.options_of(self)
+        own = {name: getattr(type(self), name) for name in owned if hasattr(type(self), name)}
+        options = {**self._base_options, **own, **options}
         translated = translate(options, TASK_OPTIONS, {*TaskOptions.names(), *owned}, where=f"Task {name!r}")
         self.middleware_options: dict[str, Any] = {
             k: translated.pop(k) for k in list(translated) if k in owned

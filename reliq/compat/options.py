@@ -1,38 +1,13 @@
-"""Every name of Celery's that people bring along: it works, it says what to use, or it says "not yet".
-
-One table drives both the behaviour and `docs/reference/celery-names.md`; nothing is silently ignored.
-"""
+"""The options of a task and of a call."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
-from typing import Any, Literal, NamedTuple
-
-from reliq.errors import OptionError
-
-
-class Name(NamedTuple):
-    """How one of Celery's names stands here.
-
-    works    as `to` (the same name when empty); `text` says what differs
-    always   what it asks for is always so; any other value than those in `values` is refused with `text`
-    use      refused; `text` says what to use instead
-    not_yet  refused; it is planned
-    """
-
-    status: Literal["works", "always", "use", "not_yet"]
-    to: str = ""
-    text: str = ""
-    values: tuple[Any, ...] = ()
-
+from reliq.compat.names import Name
 
 TASK_OPTIONS: dict[str, Name] = {
     "autoretry_for": Name("works", "retry_on"),
     "dont_autoretry_for": Name("works", "dont_retry_on"),
-    "retry_kwargs": Name(
-        "works", text="its max_retries, and its countdown as default_retry_delay"
-    ),
+    "retry_kwargs": Name("works", text="its max_retries, and its countdown as default_retry_delay"),
     "retry_backoff": Name("works"),
     "retry_backoff_max": Name("works"),
     "retry_jitter": Name("works"),
@@ -59,13 +34,35 @@ TASK_OPTIONS: dict[str, Name] = {
     "store_errors_even_if_ignored": Name("always", text="errors are always recorded", values=(True, None)),
     "serializer": Name("always", text="arguments travel as JSON", values=("json", None)),
     "typing": Name("always", text="arguments are checked against the signature, always", values=(True, None)),
-    "rate_limit": Name("not_yet", text="global rate limits are planned"),
-    "compression": Name("not_yet", text="compression of bodies is planned"),
-    "pydantic": Name("not_yet", text="use a dataclass or a msgspec.Struct as annotation meanwhile"),
+    "rate_limit": Name("not_yet", text="global rate limits are planned", values=(None,)),
+    "compression": Name("not_yet", text="compression of bodies is planned", values=(None,)),
+    "pydantic": Name(
+        "not_yet", text="use a dataclass or a msgspec.Struct as annotation meanwhile", values=(False, None)
+    ),
     "trail": Name("use", text="the record keeps root and parent of every message; drop the option"),
     "resultrepr_maxsize": Name("use", text="values are not logged unless asked for; drop the option"),
     "request_stack": Name("use", text="use reliq.current()"),
     "run": Name("use", text="decorate the function itself"),
+    "abstract": Name("always", text="a base is never a task", values=(True, None)),
+    "shared": Name("use", text="use reliq.task for a task that every app adopts", values=(None,)),
+    "lazy": Name(
+        "use", text="a task is registered where it is defined; drop the option", values=(False, None)
+    ),
+    "exchange": Name("use", text="name the queue: queue="),
+    "routing_key": Name("use", text="name the queue: queue="),
+    "delivery_mode": Name("use", text="durability is the broker's: see the URL option `durability`"),
+    "backend": Name("use", text="results are in the broker; drop the option"),
+    "send_events": Name("not_yet", text="events are planned", values=(False, None)),
+    "pydantic_strict": Name("not_yet", text="use a dataclass or a msgspec.Struct as annotation meanwhile"),
+    "pydantic_context": Name("not_yet", text="use a dataclass or a msgspec.Struct as annotation meanwhile"),
+    "pydantic_dump_kwargs": Name(
+        "not_yet", text="use a dataclass or a msgspec.Struct as annotation meanwhile"
+    ),
+    "on_success": Name("use", text="define it in a class and give that as base="),
+    "on_failure": Name("use", text="define it in a class and give that as base="),
+    "on_retry": Name("use", text="define it in a class and give that as base="),
+    "after_return": Name("use", text="define it in a class and give that as base="),
+    "before_start": Name("use", text="define it in a class and give that as base="),
 }
 
 CALL_OPTIONS: dict[str, Name] = {
@@ -90,7 +87,7 @@ CALL_OPTIONS: dict[str, Name] = {
     "retry": Name("always", text="a publish is tried again until its deadline of 5 s", values=(True, None)),
     "retry_policy": Name("use", text="a publish is tried again until its deadline of 5 s, then raises"),
     "add_to_parent": Name("use", text="parent and root are always recorded; drop the option"),
-    "compression": Name("not_yet", text="compression of bodies is planned"),
+    "compression": Name("not_yet", text="compression of bodies is planned", values=(None,)),
     "chord": Name("not_yet", text="workflows are planned"),
     "group_id": Name("not_yet", text="workflows are planned"),
     "connection": Name("use", text="an app has one broker; make another app"),
@@ -100,34 +97,15 @@ CALL_OPTIONS: dict[str, Name] = {
     "mandatory": Name("always", text="a publish is confirmed or raises", values=(True, None)),
     "shadow": Name("not_yet", text="a display name per call is planned"),
     "stamped_headers": Name("use", text="use headers="),
+    "group_index": Name("not_yet", text="workflows are planned"),
+    "chain": Name("not_yet", text="workflows are planned"),
+    "replaced_task_nesting": Name("not_yet", text="workflows are planned"),
+    "reply_to": Name("use", text="results are kept in the record; use a Handle of the id"),
+    "correlation_id": Name("use", text="it is the id: task_id="),
+    "declare": Name("use", text="queues need no declaration; name the queue: queue="),
+    "immutable": Name("use", text="use task.si(...)"),
+    "argsrepr": Name("use", text="arguments are not shown unless asked for; drop the option"),
+    "kwargsrepr": Name("use", text="arguments are not shown unless asked for; drop the option"),
+    "user_id": Name("use", text="put who publishes into headers="),
+    "timelimit": Name("use", text="use time_limit= and soft_time_limit="),
 }
-
-
-def translate(
-    given: Mapping[str, Any], table: Mapping[str, Name], known: Iterable[str], *, where: str
-) -> dict[str, Any]:
-    """The options under our names; `OptionError` for one that does not exist, with the nearest that does."""
-    known = set(known)
-    result: dict[str, Any] = {}
-    for name, value in given.items():
-        entry = table.get(name)
-        if entry is None:
-            if name not in known:
-                raise OptionError(_unknown(name, {*known, *table}, where))
-            result[name] = value
-        elif entry.status == "works":
-            result[entry.to or name] = value
-        elif entry.status == "always":
-            if value not in entry.values:
-                raise OptionError(f"{where}: {name}={value!r} is not possible: {entry.text}")
-        elif entry.status == "use":
-            raise OptionError(f"{where}: {name!r} has no meaning here: {entry.text}")
-        else:
-            raise OptionError(f"{where}: {name!r} is not there yet: {entry.text}")
-    return result
-
-
-def _unknown(name: str, names: Iterable[str], where: str) -> str:
-    near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.6)
-    hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(names))}"
-    return f"{where} has no option {name!r}{hint}"
