@@ -10,21 +10,10 @@ import msgspec
 
 from reliq.compat.request import RequestFields
 from reliq.errors import ReliqError
+from reliq.policy.additions import GUARDS, check_ending, check_publish, check_settlement
 from reliq.ports.values import Delivery
 from reliq.verdicts import Verdict
-from reliq.wire.message import (
-    Absent,
-    Add,
-    AtVersion,
-    Effect,
-    Ending,
-    Envelope,
-    Equals,
-    FollowUp,
-    Guard,
-    NotLeased,
-    VerdictClass,
-)
+from reliq.wire.message import Effect, Ending, Envelope, FollowUp, Guard, VerdictClass
 
 if TYPE_CHECKING:
     from reliq.app import Reliq
@@ -34,7 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "PublishContext", "RunContext", "current"]
 
 IDEMPOTENCY_HEADER = "reliq-idempotency-key"
-_GUARDS = (Add, Absent, Equals, AtVersion, NotLeased)
 
 _current: ContextVar[RunContext | None] = ContextVar("reliq_current", default=None)
 
@@ -138,13 +126,15 @@ class PublishContext:
 
     def with_publish(self, item: Guard | Effect) -> None:
         """Let a guard or an effect belong to this publish: one step with the message's acceptance."""
-        if isinstance(item, _GUARDS):
+        check_publish(item)
+        if isinstance(item, GUARDS):
             self.guards.append(item)
         else:
             self.effects.append(item)
 
     def on_end(self, verdict_class: VerdictClass, *items: Effect | FollowUp) -> None:
         """Let effects or follow-ups belong to the message's ending, whoever makes it."""
+        check_ending(verdict_class, items)
         effects = tuple(i for i in items if not isinstance(i, FollowUp))
         follow_ups = tuple(i for i in items if isinstance(i, FollowUp))
         self.endings.append(Ending(verdict_class, effects, follow_ups))
@@ -226,6 +216,7 @@ class RunContext(RequestFields):
 
     def with_settlement(self, item: Effect | FollowUp) -> None:
         """Let an effect or follow-up belong to this run's settlement: it happens only if the settlement counts."""
+        check_settlement(item)
         if isinstance(item, FollowUp):
             self.follow_ups = [*(self.follow_ups or ()), item]
         else:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from reliq import Drop, Fail, Join, Middleware, Observer, Reliq
+from reliq import Drop, Fail, Join, Middleware, Observer, Reliq, current
 from reliq.errors import (
     ArityError,
     BrokerFull,
@@ -19,7 +19,7 @@ from reliq.errors import (
     PublishRefused,
     PublishUnknown,
 )
-from reliq.ports import Add, Put
+from reliq.ports import Add, Put, Remove
 from reliq.testing import Harness
 
 
@@ -502,3 +502,37 @@ def test_an_entry_point_is_a_name_without_a_dot():
 def test_middleware_that_cannot_be_had_is_told_with_what_there_is(spec, said):
     with pytest.raises(Exception, match=said):
         shop(spec)
+
+
+# --- what hooks add ---
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda ctx: ctx.with_publish("key"),
+        lambda ctx: ctx.with_publish(Put("")),
+        lambda ctx: ctx.with_publish(Put("x" * 513)),
+        lambda ctx: ctx.with_publish(Add("\udc80")),
+        lambda ctx: ctx.on_end("success", Put("x")),
+        lambda ctx: ctx.on_end("any", Add("x")),
+        lambda ctx: ctx.on_end("any", Remove("x", holder="")),
+    ],
+)
+def test_what_a_broker_could_not_apply_is_refused_where_it_is_added(add):
+    app, task = shop(hook(lambda self, ctx: add(ctx)))
+    with Harness(app) as harness:
+        with pytest.raises(HookError):
+            task.delay()
+        assert harness.run_until_idle() == 0
+
+
+def test_a_task_that_adds_nonsense_to_its_settlement_fails_alone():
+    app = Reliq("shop", broker="memory://")
+    bad = app.task(name="bad")(lambda: current().with_settlement("nonsense"))
+    good = app.task(name="good")(lambda: current().with_settlement(Put("x")))
+    with Harness(app) as harness:
+        handles = [bad.delay(), good.delay()]
+        harness.run_until_idle()
+        assert [h.state for h in handles] == ["FAILURE", "SUCCESS"]
+        assert "with_settlement takes effects and follow-ups, got 'nonsense'" in handles[0].record().reason
