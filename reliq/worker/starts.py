@@ -27,7 +27,7 @@ class FailedStarts:
         """Note a death that was not ours; the exit code with which to give up, or 0."""
         now = time.monotonic()
         claims, _, _ = child.board.counts
-        if code == 0 or by_a_task or (claims and now - child.began > MOST):
+        if child.ended_well(code) or by_a_task or (claims and now - child.began > MOST):
             self._in_a_row = 0
             return 0
         self._in_a_row += 1

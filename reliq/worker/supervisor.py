@@ -288,7 +288,7 @@ class Supervisor:
         self._children.remove(child)
         self._keeper.drop(child.owner)
         started = self._charged(child, code)
-        expected = code == 0 or child.blameless or child.guilty
+        expected = child.ended_well(code) or child.blameless or child.guilty
         logger.log(
             logging.INFO if expected else logging.ERROR,
             "child %d %s%s",
@@ -315,9 +315,10 @@ class Supervisor:
     def _charged(self, child: ChildProcess, code: int) -> list[Running]:
         """What a death is charged to: what ran; if nothing did, what had run and was not settled.
 
-        A task can leave a thread behind that ends the process when the task itself has returned.
+        A task can leave a thread behind that ends the process when the task itself has returned.  It can also end it
+        with code 0, or put another program in its place: only the child itself says that it had done its work.
         """
-        if code == 0 or child.blameless:
+        if child.ended_well(code) or child.blameless:
             return []
         return child.board.running() or child.board.running(state=FINISHED)
 

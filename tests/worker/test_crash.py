@@ -59,7 +59,7 @@ def test_poison_is_quarantined_after_three_runs_and_innocents_are_not(
     place: Any, until: Any, threads: int
 ) -> None:
     innocent = [place.task("quick").delay(n) for n in range(100)]
-    poison = {how: place.task("poison").delay(how, how) for how in ("exit", "segv", "kill")}
+    poison = {how: place.task("poison").delay(how, how) for how in ("exit", "exit_0", "exec", "segv", "kill")}
     innocent += [place.task("quick").delay(n) for n in range(100, 200)]
     place.worker(threads=threads, lease=30.0, concurrency=2)
     until(lambda: ends(place, [*innocent, *poison.values()]), timeout=40)
