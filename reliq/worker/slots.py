@@ -13,8 +13,10 @@ from typing import Any
 import msgspec
 
 from reliq.errors import BrokerError, TaskCancelled
-from reliq.ports.values import Delivery, ErrorInfo, Receipt, Settlement
+from reliq.policy.decide import text_of
+from reliq.ports.values import Delivery, Receipt, Settlement
 from reliq.worker.board import Board
+from reliq.worker.faults import describe
 from reliq.worker.fetcher import Fetcher
 from reliq.worker.limits import Interrupts
 from reliq.worker.settler import Flusher, Settler
@@ -215,5 +217,5 @@ def escaped(receipt: Receipt, error: BaseException) -> Settlement:
     logger.error(
         "task of %s left the runner with %s", receipt.id, name, exc_info=error, extra={"id": receipt.id}
     )
-    info = ErrorInfo(f"{type(error).__module__}.{type(error).__qualname__}", str(error))
-    return Settlement(receipt, "failed", error=msgspec.msgpack.encode(info), reason=f"{name}: {error}"[:500])
+    info = msgspec.msgpack.encode(describe(error))
+    return Settlement(receipt, "failed", error=info, reason=f"{name}: {text_of(error)}"[:500])
