@@ -123,7 +123,8 @@ class AsyncLoop:
     def _cancel(self, id: str) -> None:
         task = self._tasks.get(id)
         if task is not None:
-            task.cancel()
+            # Not at once: one cancelled before its first step would never run, not even its settlement.
+            task.get_loop().call_soon(task.cancel)
 
     def _left(self) -> None:
         with self._lock:
@@ -131,5 +132,15 @@ class AsyncLoop:
 
 
 def _forever(loop: asyncio.AbstractEventLoop) -> None:
+    """One task must not end the loop of all the others.
+
+    asyncio lets SystemExit and KeyboardInterrupt through when a part of a task raises them, having stored them in that
+    part, and a task can call `loop.stop()`.
+    """
     asyncio.set_event_loop(loop)
-    loop.run_forever()
+    while not loop.is_closed():
+        try:
+            loop.run_forever()
+            logger.warning("an async task stopped the event loop of all; it runs on")
+        except BaseException as error:
+            logger.warning("an async task let %s out into the event loop; it runs on", type(error).__name__)

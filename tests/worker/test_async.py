@@ -3,6 +3,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
 
 def test_a_thousand_coroutines_of_a_second_end_within_three_in_one_child(place: Any, until: Any) -> None:
     place.worker(lease=30.0)
@@ -39,3 +41,15 @@ def test_a_warm_stop_lets_coroutines_finish_and_gives_back_those_that_wait(place
     assert worker.stop(timeout=5) == 0
     states = place.engine.audit().states
     assert states["leased"] == 0 and states["done"] == 2 and states["ready"] == 4
+
+
+@pytest.mark.parametrize(("how", "state"), [("exit", "failed"), ("stop", "done")])
+def test_a_coroutine_that_ends_the_event_loop_stops_no_other(
+    place: Any, until: Any, how: str, state: str
+) -> None:
+    worker = place.worker()
+    other = place.task("anap").delay(0.5)
+    culprit = place.task("ends_the_loop").delay(how)
+    until(lambda: place.engine.get(culprit.id).state == state, timeout=5)
+    until(lambda: place.engine.get(other.id).state == "done", timeout=5)
+    assert "it runs on" in worker.log

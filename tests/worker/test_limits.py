@@ -75,6 +75,20 @@ def test_a_running_coroutine_is_cancelled(place: Any, until: Any) -> None:
     assert place.engine.get(handle.id).state == "dropped"
 
 
+def test_a_coroutine_is_cancelled_that_could_not_yet_take_its_first_step(place: Any, until: Any) -> None:
+    worker = place.worker(renew_every=0.1)
+    blocking = place.task("blocks_the_loop").delay(0.8, "blocking")
+    until(lambda: place.lines("begin"))
+    handle = place.task("anap_named").delay(60.0, "x")
+    child = worker.children()
+    until(lambda: place.engine.get(handle.id).state == "leased")
+    place.engine.cancel(handle.id)
+    until(handle.ready, timeout=3)
+    until(blocking.ready)
+    assert place.engine.get(handle.id).reason == "cancelled"
+    assert worker.children() == child
+
+
 def test_a_task_that_does_not_heed_a_cancel_is_killed(place: Any, until: Any) -> None:
     worker = place.worker(renew_every=0.2)
     handle = place.task("stubborn").delay("x")

@@ -135,6 +135,23 @@ async def anap_named(seconds: float, name: str) -> None:
 
 
 @app.task
+async def ends_the_loop(how: str) -> None:
+    async def part() -> None:
+        sys.exit(3)
+
+    if how == "exit":
+        await asyncio.gather(part())
+    asyncio.get_running_loop().stop()
+
+
+@app.task
+async def blocks_the_loop(seconds: float, name: str) -> None:
+    note("begin", name)
+    time.sleep(seconds)
+    note("end", name)
+
+
+@app.task
 def grandchild(seconds: float) -> None:
     """Starts a process in a session of its own, which keeps all our descriptors, then dies."""
     note("begin", "grandchild")
