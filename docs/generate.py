@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from reliq.cli.main import COMMANDS, main
-from reliq.settings import ANSWERED, SETTINGS, Setting
+from reliq.settings import SETTINGS, Setting
 
 REFERENCE = Path(__file__).parent / "reference"
 NOTE = "<!-- Written by docs/generate.py: change the code, then run it. -->\n"
@@ -42,7 +42,6 @@ def settings() -> str:
         )
         for s in SETTINGS
     ]
-    answered = [(f"`{name}`", answer) for name, answer in ANSWERED.items()]
     return f"""{NOTE}
 # Settings
 
@@ -54,12 +53,6 @@ change after the first use of the app raises `ConfigFrozen`.
 {_table(("setting", "default", "takes", "meaning", "Celery's names for it"), rows)}
 
 A duration is seconds, a `timedelta`, or text such as `90s`, `5m`, `1h`.
-
-## Celery settings without a counterpart
-
-They raise an error that says what to do instead.
-
-{_table(("setting", "what to do"), answered)}
 """
 
 
