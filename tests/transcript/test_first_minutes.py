@@ -6,13 +6,17 @@ output, and one of the two has to change.
 
 from __future__ import annotations
 
+import os
+import re
+import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.transcript.page import Step, steps
+from tests.transcript.page import README, Step, steps
 from tests.transcript.reading import Bindings, Differs, compare, without_root
 from tests.transcript.terminal import Terminals
 
@@ -45,6 +49,22 @@ def test_the_demo_prints_what_the_readme_says(terminals: Terminals) -> None:
         compare(terminals.run(f"{DEMO} --files 60"), step.printed, Bindings(), demo=True)
     except Differs as differs:
         pytest.fail(f"README.md:{step.line}: {step.typed}\n\n{differs}", pytrace=False)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(600)
+def test_what_the_readme_begins_with_installs_reliq_and_proves_the_sum(tmp_path: Path) -> None:
+    """In a copy of the source, with packages from the registry."""
+    source = tmp_path / "source"
+    unwanted = shutil.ignore_patterns(".*", "_build", "__pycache__", "tests")
+    shutil.copytree(README.parent, source, ignore=unwanted)
+    (command,) = re.findall(r"^python3 -m venv .* demo$", README.read_text("utf-8"), re.M)
+    environ = {n: v for n, v in os.environ.items() if not n.startswith(("RELIQ_", "PYTHON"))}
+    done = subprocess.run(
+        command, shell=True, cwd=source, env=environ, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "\nthe sum is proved, after " in done.stdout
 
 
 def test_the_banner_is_at_most_twelve_lines_long() -> None:
