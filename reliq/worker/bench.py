@@ -61,6 +61,7 @@ class Bench:
             interrupts=self._interrupts,
             dispatch=self._loop.dispatch,
             free_async=self._loop.free,
+            crowded=self._loop.crowded,
             threads=options.threads,
             allowance=self._allowance,
         )

@@ -5,7 +5,7 @@ child or given back by the parent, never both; all other bytes have a single wri
 
     FREE -> HELD -> STARTED -> FINISHED -> FREE      by the child
             HELD -> TAKEN                            by the parent, which gives the delivery back
-            STARTED -> PARKED -> STARTED | TAKEN     an async task that waits for room
+            STARTED -> PARKED -> STARTED | TAKEN     an async task that waits for the loop
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Board:
         self._memory[self._entries + index * _ENTRY_SIZE + 24] = 1
 
     def park(self, index: int) -> None:
-        """An opened async task waits for room: it has not started after all."""
+        """An opened async task waits for the loop: it has not started after all.  Since when, `started` tells."""
         self._memory[_HEADER + index] = PARKED
 
     def finish(self, index: int) -> None:

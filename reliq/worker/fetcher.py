@@ -62,7 +62,7 @@ class Fetcher:
         fits = int(SPAN * self._slots / self._cost) if self._cost > 0 else self._most
         self._limit = max(1, min(fits, self._limit * 4, self._most))
 
-    def claim(self, *, at_most: int, alone: bool) -> list[tuple[Delivery, int]] | None:
+    def claim(self, *, at_most: int, alone: bool, wait: float = BLOCK) -> list[tuple[Delivery, int]] | None:
         """The next deliveries with their places on the board, none, or None: wait, the hands must get empty first.
 
         `alone`: nothing is in hand but what is being settled.  An outage is waited out here, once per call.
@@ -73,7 +73,7 @@ class Fetcher:
         finished = self._settler.take()
         limit = max(1, min(self._limit, at_most, self._board.room))
         try:
-            claimed = self._ask(finished, limit)
+            claimed = self._ask(finished, limit, wait)
         except (BrokerUnavailable, BrokerFull) as error:
             self._settler.put_back(finished)
             self._wait(self._outage.failed(error))
@@ -85,13 +85,13 @@ class Fetcher:
             self._compare()
         return deliveries
 
-    def _ask(self, finished: list[Finished], limit: int) -> Claimed:
+    def _ask(self, finished: list[Finished], limit: int, wait: float) -> Claimed:
         settlements = [settlement for settlement, _, _ in finished]
         queues = self._turns.next()
         ask = self._broker.claim
         try:
             return ask(
-                self._owner, queues, limit=limit, seq=self._seq + 1, wait=BLOCK, settlements=settlements
+                self._owner, queues, limit=limit, seq=self._seq + 1, wait=wait, settlements=settlements
             )
         except (BrokerUnavailable, BrokerFull):
             raise

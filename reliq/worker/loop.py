@@ -17,6 +17,7 @@ from reliq.worker.slots import escaped
 logger = logging.getLogger("reliq.worker")
 
 BACKLOG = 64  # opened async tasks that wait for room; with more of them nothing is claimed
+LONG = 1.0  # seconds of waiting after which others should run what waits
 
 
 class AsyncLoop:
@@ -29,15 +30,24 @@ class AsyncLoop:
         self._slots = slots
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}  # touched in the loop's thread only
-        self._backlog: deque[tuple[Any, int]] = deque()
+        self._backlog: deque[tuple[Any, int, float]] = deque()  # a job, its place on the board, since when
         self._waking = False
-        self._inbox: deque[tuple[Any, int]] = deque()
+        self._inbox: deque[tuple[Any, int, float]] = deque()
         self._count = 0  # running or waiting; changed under the lock
         self._lock = threading.Lock()
 
     def free(self) -> int:
         """How many more deliveries may be claimed, all of which might be async."""
         return self._slots + BACKLOG - self._count
+
+    def crowded(self) -> bool:
+        """Whether something has long waited here; the parent takes that back, and others should be faster to claim it."""
+        for waiting in (self._backlog, self._inbox):
+            try:
+                return time.monotonic() - waiting[0][2] > LONG
+            except IndexError:
+                continue
+        return False
 
     @property
     def busy(self) -> bool:
@@ -49,11 +59,9 @@ class AsyncLoop:
             self._begin()
         self._board.mark_async(index)
         with self._lock:
-            full = self._count >= self._slots
             self._count += 1
-        if full:
-            self._board.park(index)
-        self._inbox.append((job, index))
+        self._board.park(index)  # until the loop takes it: that may be full, or blocked by one of its tasks
+        self._inbox.append((job, index, time.monotonic()))
         if not self._waking:
             self._waking = True
             assert self._loop is not None
@@ -64,7 +72,7 @@ class AsyncLoop:
         receipts = []
         while self._backlog:
             try:
-                job, index = self._backlog.popleft()
+                job, index, _ = self._backlog.popleft()
             except IndexError:  # the loop was faster
                 break
             self._board.free(index)
@@ -94,7 +102,7 @@ class AsyncLoop:
     def _admit(self) -> None:
         while self._backlog and len(self._tasks) < self._slots:
             try:
-                job, index = self._backlog.popleft()
+                job, index, _ = self._backlog.popleft()
             except IndexError:  # abandoned
                 return
             if self._board.start(index, time.monotonic()):

@@ -43,7 +43,6 @@ class ChildProcess:
         self.guilty: list[Settlement] = []
         self.asked: dict[str, float] = {}  # ids asked to stop: when we lose patience
         self.stuck_since: float | None = None  # no delivery was started while some wait
-        self.crowded_since: float | None = None  # async tasks wait for room
         self.retired_since: float | None = None  # it has done its last work and should be gone
         self.registered = False
 

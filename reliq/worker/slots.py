@@ -17,13 +17,14 @@ from reliq.policy.decide import text_of
 from reliq.ports.values import Delivery, Receipt, Settlement
 from reliq.worker.board import Board
 from reliq.worker.faults import describe
-from reliq.worker.fetcher import Fetcher
+from reliq.worker.fetcher import BLOCK, Fetcher
 from reliq.worker.limits import Interrupts
 from reliq.worker.settler import Flusher, Settler
 
 logger = logging.getLogger("reliq.worker")
 
 LATE = 0.04  # settle between two tasks when the batch has taken so long
+SHY = 0.1  # seconds between two claims while coroutines wait here: others come first, sync tasks still get their turn
 
 
 class Slots:
@@ -45,6 +46,7 @@ class Slots:
         interrupts: Interrupts,
         dispatch: Callable[[Any, int], None],
         free_async: Callable[[], int],
+        crowded: Callable[[], bool],
         threads: int,
         allowance: Callable[[int], int],
     ) -> None:
@@ -57,6 +59,7 @@ class Slots:
         self._interrupts = interrupts
         self._dispatch = dispatch
         self._free_async = free_async
+        self._crowded = crowded
         self._threads = threads
         self._allowance = allowance
         self._ready: deque[tuple[Delivery, int]] = deque()
@@ -162,7 +165,11 @@ class Slots:
                 self._board.full = True
                 self.pause(0.01)
                 return True
-            got = self._claim(at_most)
+            if self._crowded():
+                self.pause(SHY)
+                got = self._claim(1, wait=0.0) if not self._stopped else []
+            else:
+                got = self._claim(at_most)
             if got is None:
                 self.pause(0.01)
             elif got and self._stopped:
@@ -175,9 +182,9 @@ class Slots:
                     self._flusher.nudge()
             return True
 
-    def _claim(self, at_most: int) -> list[tuple[Delivery, int]] | None:
+    def _claim(self, at_most: int, wait: float = BLOCK) -> list[tuple[Delivery, int]] | None:
         in_hand = self._board.capacity - self._board.room - len(self._settler)
-        got = self._fetcher.claim(at_most=at_most, alone=in_hand <= 0)
+        got = self._fetcher.claim(at_most=at_most, alone=in_hand <= 0, wait=wait)
         if not got:
             self._board.full = got is None
         return got

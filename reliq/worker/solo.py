@@ -176,7 +176,6 @@ class _Life:
         self.registered = threading.Event()
         self.asked: set[str] = set()
         self.stuck_since: float | None = None
-        self.crowded_since: float | None = None
 
     @property
     def pid(self) -> int:

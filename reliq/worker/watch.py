@@ -21,7 +21,6 @@ class Watched(Protocol):
     board: Board
     owner: str
     stuck_since: float | None  # since when no delivery was started while some wait
-    crowded_since: float | None  # since when async tasks wait for room
 
     @property
     def pid(self) -> int: ...
@@ -65,13 +64,10 @@ def is_stuck(child: Watched, states: bytes, running: Sequence[Running], now: flo
 
 
 def is_crowded(child: Watched, states: bytes, now: float) -> bool:
-    """Whether async tasks have waited so long for room that others should have them."""
+    """Whether a coroutine has waited so long for room, or for a loop that another one blocks, that others should run it."""
     if bytes((PARKED,)) not in states:
-        child.crowded_since = None
         return False
-    if child.crowded_since is None:
-        child.crowded_since = now
-    return now - child.crowded_since > STALLED
+    return any(now - entry.started > STALLED for entry in child.board.running(states, state=PARKED))
 
 
 def is_idle_too_long(

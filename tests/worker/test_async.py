@@ -53,3 +53,13 @@ def test_a_coroutine_that_ends_the_event_loop_stops_no_other(
     until(lambda: place.engine.get(culprit.id).state == state, timeout=5)
     until(lambda: place.engine.get(other.id).state == "done", timeout=5)
     assert "it runs on" in worker.log
+
+
+def test_what_waits_behind_a_coroutine_that_blocks_the_loop_is_run_by_others(place: Any, until: Any) -> None:
+    worker = place.worker(concurrency=2, lease=30.0)
+    blocking = place.task("blocks_the_loop").delay(4.0, "blocking")
+    until(lambda: place.lines("begin"))
+    others = [place.task("anap").delay(0.0) for _ in range(20)]
+    until(lambda: all(handle.ready() for handle in others), timeout=3.5)
+    assert not blocking.ready()
+    assert "gave back" in worker.log
