@@ -41,7 +41,7 @@ class AsyncLoop:
         return self._slots + BACKLOG - self._count
 
     def crowded(self) -> bool:
-        """Whether something has long waited here; the parent takes that back, and others should be faster to claim it."""
+        """Whether something has long waited here; the parent takes it back, and others should be first to claim it."""
         for waiting in (self._backlog, self._inbox):
             try:
                 return time.monotonic() - waiting[0][2] > LONG

@@ -26,6 +26,7 @@ class Watched(Protocol):
     def pid(self) -> int: ...
 
 
+OUTRUN = 0.2  # a batch was to be 20 ms of work: its tasks have become slower, so others should have the rest
 LONG = 0.05  # one task has run so long: its unstarted neighbours go elsewhere
 STALLED = 1.0  # nothing runs, nothing starts, yet deliveries wait
 PATIENCE = 5.0  # between the request to stop and the kill
@@ -54,6 +55,8 @@ def is_stuck(child: Watched, states: bytes, running: Sequence[Running], now: flo
     if bytes((HELD,)) not in states:
         child.stuck_since = None
         return False
+    if now - child.board.last_claim > OUTRUN:
+        return True
     ran = [entry.started for entry in running if not entry.is_async]
     if ran:
         child.stuck_since = None
@@ -64,7 +67,7 @@ def is_stuck(child: Watched, states: bytes, running: Sequence[Running], now: flo
 
 
 def is_crowded(child: Watched, states: bytes, now: float) -> bool:
-    """Whether a coroutine has waited so long for room, or for a loop that another one blocks, that others should run it."""
+    """Whether a coroutine has waited so long, for room or for a loop that is blocked, that others should run it."""
     if bytes((PARKED,)) not in states:
         return False
     return any(now - entry.started > STALLED for entry in child.board.running(states, state=PARKED))

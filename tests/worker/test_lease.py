@@ -74,3 +74,14 @@ def test_a_stopped_worker_finds_out_that_it_is_dead_and_settles_nothing(place: A
     other = place.task("quick").delay(1)
     until(other.ready)
     assert first.stop() == 0 and second.stop() == 0
+
+
+def test_what_is_left_of_a_batch_whose_tasks_became_slower_is_run_by_others(place: Any, until: Any) -> None:
+    place.app.publish_many(place.task("noop"), [()] * 2000)
+    place.app.publish_many(place.task("nap"), [(0.03, f"n{i}") for i in range(100)])
+    place.worker(lease=30.0)
+    until(lambda: place.lines("begin"))
+    place.worker(lease=30.0)
+    until(lambda: len(place.lines("end")) == 100, timeout=10)
+    assert len({row[1] for row in place.lines("end")}) == 2
+    assert len(place.lines("begin")) == 100
