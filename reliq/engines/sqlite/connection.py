@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import sqlite3
@@ -88,11 +89,9 @@ class Connection:
 
     def read(self, ask: Callable[..., T], *args: Any) -> T:
         """`ask(execute, *args)`: one statement, or several that need no common snapshot."""
-        self._take_turn()
-        try:
+        with self._next_turn():
+            self._begin_turn()
             return self._patiently(lambda: ask(self._db.execute, *args))
-        finally:
-            self._turn.release()
 
     def snapshot(self, ask: Callable[..., T], *args: Any) -> T:
         """`ask(execute, *args)`, all of whose statements see the same moment."""
@@ -104,24 +103,20 @@ class Connection:
             finally:
                 self._roll_back()
 
-        self._take_turn()
-        try:
+        with self._next_turn():
+            self._begin_turn()
             return self._patiently(whole)
-        finally:
-            self._turn.release()
 
     def write(self, change: Callable[..., T], *args: Any, then: Callable[..., Any] | None = None) -> T:
         """`change(step, *args)` in one transaction that takes effect whole or not at all.
 
         After the commit `then(execute, result)` may read what was written; its answer replaces the result.
         """
-        self._take_turn()
-        try:
+        with self._next_turn():
+            self._begin_turn()
             result, after = self._transact(change, args)
             if then is not None:
                 result = self._patiently(lambda: then(self._db.execute, result))
-        finally:
-            self._turn.release()
         if after is not None:
             after()
         return result
@@ -158,23 +153,33 @@ class Connection:
     def close(self) -> None:
         """Close; twice is harmless."""
         with self._turn:
-            self._closed = True
-            self._db.close()
+            if not self._closed:
+                self._closed = True
+                self._keep_place()
+                self._db.close()
+
+    def _keep_place(self) -> None:
+        # Time gives the next process later places by itself, unless the clock was set back.
+        if self._place > self._clock.now_ms() * 1000:
+            with contextlib.suppress(sqlite3.Error):
+                self._db.execute("UPDATE book SET place = max(place, ?)", (self._place,))
 
     # --- turns and waits ---
 
-    def _take_turn(self) -> None:
+    def _next_turn(self) -> threading.Lock:
+        # Used as `with self._next_turn():`, not by acquire and release: between those two a signal's exception could
+        # come, and the lock would be held for ever.
         if os.getpid() != self._pid:
             raise ForkedConnection(
                 f"The connection to {self.path} was opened by process {self._pid} and used in its fork {os.getpid()}; "
                 "connect again in the fork"
             )
-        if not self._turn.acquire(timeout=DEADLINE):
-            raise BrokerUnavailable(f"{self.path} is in use by other threads for {DEADLINE:.0f} s", certain=True)
+        return self._turn
+
+    def _begin_turn(self) -> None:
         if self._closed:
-            self._turn.release()
             raise BrokerUnavailable(f"The connection to {self.path} was closed; connect again", certain=True)
-        if self._db.in_transaction:  # an exception of a signal came in the middle of the last call
+        if self._db.in_transaction:  # a signal's exception came in the middle of the last call
             self._roll_back()
 
     def _begin(self, execute: Callable[..., sqlite3.Cursor]) -> None:
@@ -226,6 +231,7 @@ class Connection:
         db.execute("PRAGMA journal_size_limit = 33554432")
         if db.execute("PRAGMA user_version").fetchone()[0] == 0:
             self._create()
+        self._place = db.execute("SELECT place FROM book").fetchone()[0]
 
     def _recognise(self) -> None:
         db = self._db

@@ -113,7 +113,7 @@ class SqliteEngine(SqliteStore):
         names = _json.encode(list(queues)).decode()
         wait = min(wait, MAX_WAIT) if limit > 0 else 0.0
         if not settlements and wait <= 0 and (nothing := self._nothing(owner, names, seq)) is not None:
-            return nothing
+            return nothing if limit > 0 else Claimed(live=nothing.live)
         if wait <= 0:
             settled, taken, deliveries = self._take(owner, names, limit, seq, settlements, None)
             return Claimed(settled, deliveries, taken.live, taken.next_due, taken.wants_alone)

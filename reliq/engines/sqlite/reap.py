@@ -33,7 +33,7 @@ _BURY = """UPDATE message SET state = 7, gone = published + dedupe, payload = x'
 _PURGE = """DELETE FROM message WHERE seq IN (SELECT seq FROM message INDEXED BY message_gone
   WHERE state >= 4 AND gone <= ? AND state < 7 ORDER BY gone LIMIT ?)"""
 _TOMBSTONES = """DELETE FROM message WHERE seq IN (SELECT seq FROM message INDEXED BY message_gone
-  WHERE state >= 4 AND (gone <= ?1 OR gone IS NULL) AND state = 7 AND seq < (SELECT max(seq) FROM message) LIMIT ?2)"""
+  WHERE state >= 4 AND gone {lapsed} AND state = 7 AND seq < (SELECT max(seq) FROM message) LIMIT ?)"""
 # The last row tells how many were accepted, so it stays, as nothing but a number.
 _LAST = """UPDATE message SET state = 7, gone = NULL, id = char(0) || seq, payload = x'', value = NULL, error = NULL,
   on_end = NULL, history = NULL, reason = NULL
@@ -121,7 +121,8 @@ def purge(step: Step, limit: int) -> int:
     last: int = step.execute(_LAST.format(states="IN (4, 5, 6)"), (step.now,)).rowcount
     deleted: int = step.execute(_PURGE, (step.now, max(0, limit - buried - last))).rowcount
     step.execute(_LAST.format(states="= 7"), (step.now,))
-    step.execute(_TOMBSTONES, (step.now, limit))
+    step.execute(_TOMBSTONES.format(lapsed="<= ?"), (step.now, limit))
+    step.execute(_TOMBSTONES.format(lapsed="IS NULL"), (limit,))
     step.purged += buried + last + deleted
     return buried + last + deleted
 

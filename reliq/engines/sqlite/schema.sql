@@ -68,9 +68,10 @@ CREATE TABLE book (
   done INTEGER NOT NULL,
   failed INTEGER NOT NULL,
   dropped INTEGER NOT NULL,
-  purged INTEGER NOT NULL               -- ended records that are no longer here
+  purged INTEGER NOT NULL,              -- ended records that are no longer here
+  place INTEGER NOT NULL                -- the last `place`, where the clock was set back behind it
 );
-INSERT INTO book VALUES (0, 0, 0, 0);
+INSERT INTO book VALUES (0, 0, 0, 0, 0);
 
 -- Who idles, and where to send the byte that wakes it.  For a queue (queues) or for one ending (message).
 CREATE TABLE waiter (
