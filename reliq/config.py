@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from reliq.compat.settings import setting_named
 from reliq.errors import ConfigError, ConfigFrozen, UnknownSetting
 from reliq.policy import kinds
 from reliq.policy.redaction import redact
-from reliq.settings import ANSWERED, SETTINGS, Setting
+from reliq.settings import SETTINGS, Setting
 
 __all__ = ["Config"]
 
@@ -115,14 +116,16 @@ class Config:
         With `namespace`, only names with that prefix count (`CELERY` reads `CELERY_TIMEZONE` as timezone).
         """
         source, values, strict = _load(origin)
+        prefix = ""
         if namespace is not None:
             prefix = namespace.rstrip("_") + "_"
             values, strict = {k[len(prefix) :]: v for k, v in values.items() if k.startswith(prefix)}, True
         for name, value in values.items():
             spelling = name.lower() if namespace is not None else name
-            if not strict and spelling not in self._names and not _looks_like_setting(spelling, self._names):
+            known = spelling in self._names or setting_named(spelling) is not None
+            if not strict and not known and not _looks_like_setting(spelling, self._names):
                 continue  # a module may hold other things beside settings
-            self._give(FILE, f"{source} ({name})", spelling, value)
+            self._give(FILE, f"{source} ({prefix}{name})", spelling, value)
 
     def declare(self, section: str, schema: type[msgspec.Struct], doc: str = "") -> None:
         """Add a plug-in's section: a setting whose value is a struct of this type, with all defaults when not given."""
@@ -200,6 +203,10 @@ class Config:
     # --- steps ---
 
     def _give(self, level: int, source: str, name: str, value: Any, *, text: bool = False) -> None:
+        if name not in self._names and (celery := setting_named(name)) is not None:
+            if celery.allows(value):
+                return
+            raise UnknownSetting(celery.answer(f"{name} (from {source})"), setting=name, nearest=None)
         if name not in self._names and isinstance(value, Mapping) and not self._nearest(name):
             self._pending.setdefault(name, []).append((level, source, value))  # a section declared later
             return
@@ -244,12 +251,6 @@ class Config:
         return self._names[near[0]] if near else None
 
     def _unknown(self, name: str, source: str) -> UnknownSetting:
-        plain = re.sub(r"^celeryd?_", "", name.lower())
-        for spelling in (name.lower(), plain, f"task_{plain}", f"worker_{plain}"):
-            if spelling in ANSWERED:
-                return UnknownSetting(
-                    f"{name} (from {source}): {ANSWERED[spelling]}", setting=name, nearest=None
-                )
         nearest = self._nearest(name)
         hint = f"did you mean {nearest!r}?" if nearest else "`reliq config` lists them all"
         return UnknownSetting(
@@ -283,7 +284,7 @@ def _looks_like_setting(name: str, names: Iterable[str]) -> bool:
     """Whether a module's unknown attribute is worth an error: public, and near a setting or spelt as Celery spells."""
     if name.startswith("_") or not (name.islower() or name.isupper()):
         return False
-    spelt = re.match(r"(task|worker|broker|result|celery|celeryd)_", name.lower())
+    spelt = re.match(r"(task|worker|broker|result|celery|celeryd|celerybeat)_", name.lower())
     return bool(spelt) or bool(difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.85))
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
 
 import msgspec
 
-from reliq.compat.results import ResultNames
+from reliq.compat.names import translate
+from reliq.compat.results import GET_OPTIONS, ResultNames
 from reliq.context import _current
 from reliq.errors import GetInsideTask, ResultTimeout, TaskDropped, TaskFailed, UnknownResult
 from reliq.ports.values import ENDED, ErrorInfo, Record
@@ -149,12 +150,14 @@ class Handle(ResultNames, Generic[R]):
                     state=record.state,
                 )
 
-    def get(self, timeout: float | None = None, *, propagate: bool = True) -> R:
+    def get(self, timeout: float | None = None, *, propagate: bool = True, **celery: Never) -> R:
         """The task's result; waits for it.
 
         `TaskFailed` or `TaskDropped` when it ended so (with `propagate=False` they are returned), `ResultTimeout`
         after `timeout` seconds, `UnknownResult` when there is no record.
         """
+        if celery:
+            translate(celery, GET_OPTIONS, (), where="get()")
         self._refuse_inside_task("get")
         if self.rejected and not propagate:
             return cast(R, self._rejection())

@@ -81,19 +81,3 @@ SETTINGS: tuple[Setting, ...] = (
 )
 
 # fmt: on
-
-# Celery settings that have no counterpart because of how reliq works: what to do instead.
-ANSWERED: dict[str, str] = {
-    "result_backend": "results are kept by the broker; remove it",
-    "task_acks_late": "tasks are always acknowledged after they ran; remove it",
-    "task_reject_on_worker_lost": "a task whose worker died is always run again (see `max_crashes`); remove it",
-    "task_acks_on_failure_or_timeout": "a failed task is a dead letter (`reliq dlq list`); remove it",
-    "task_serializer": "arguments travel as JSON and are rebuilt from the annotations; remove it",
-    "result_serializer": "results travel as JSON; remove it",
-    "accept_content": "only JSON is accepted; remove it",
-    "worker_prefetch_multiplier": "prefetch adapts to the length of the tasks; remove it",
-    "broker_connection_retry_on_startup": "a worker always waits for its broker; remove it",
-    "broker_transport_options": "options of a broker are part of its URL",
-    "enable_utc": "every moment is kept in UTC; remove it",
-    "task_always_eager": "use the `memory://` broker with `reliq.testing` in tests",
-}

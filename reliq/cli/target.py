@@ -102,7 +102,7 @@ def common_options(command: F) -> F:
         "--traceback", is_flag=True, help="Show the whole traceback of an error.", **_keep("traceback")
     )(command)
     command = click.option(
-        "--broker", "url", metavar="URL", help="The broker, over the app's setting.", **_keep("url")
+        "-b", "--broker", "url", metavar="URL", help="The broker, over the app's setting.", **_keep("url")
     )(command)
     return click.option(
         "-A", "--app", "spec", metavar="APP", help="The app: shop, shop.jobs:app or shop.py.", **_keep("spec")

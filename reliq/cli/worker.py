@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reliq.cli.celery import celery_flags
 from reliq.cli.target import Target, common_options, pass_target
 from reliq.errors import OptionError
 
@@ -55,10 +56,18 @@ def _pool(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option(
     "--max-memory-per-child", type=int, metavar="KIB", help="Replace a process above so much memory."
 )
-@click.option("-l", "--log-level", metavar="LEVEL", help="debug, info, warning, error.")
+@click.option("--time-limit", metavar="SECONDS", help="Kill the process of a task that runs longer.")
+@click.option(
+    "--soft-time-limit", metavar="SECONDS", help="Raise SoftTimeLimitExceeded in a task that runs longer."
+)
+@click.option(
+    "-I", "--imports", "--include", metavar="A,B", help="Modules with tasks, beside those of the app."
+)
+@click.option("-l", "--log-level", "--loglevel", metavar="LEVEL", help="debug, info, warning, error.")
 @click.option("--log-format", metavar="FORMAT", help="text or json.")
 @click.option("--health-file", metavar="PATH", help="Where `reliq health --file` looks.")
 @click.option("--no-beat", is_flag=True, hidden=True)
+@celery_flags
 @common_options
 @pass_target
 def command(
@@ -75,7 +84,10 @@ def command(
     from reliq.worker.options import WorkerOptions, parse_queues
 
     app = target.app
+    if settings["imports"]:
+        settings["imports"] = ",".join([*app.conf.imports, settings["imports"]])
     _override(target, app, settings)
+    app.import_tasks()
     conf = app.conf
     weighed = parse_queues(queues) if queues else tuple((queue, 1.0) for queue in _queues_of(app))
     options = WorkerOptions(

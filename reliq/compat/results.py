@@ -58,6 +58,20 @@ RESULT_NAMES: dict[str, Name] = {
     "join": Name("not_yet", text=_FLOW),
     "revoke_by_stamped_headers": Name("not_yet", text="stamps are planned"),
 }
+
+GET_OPTIONS: dict[str, Name] = {
+    "timeout": Name("works"),
+    "propagate": Name("works"),
+    "interval": Name("use", text="the end is pushed, there is no polling; drop it"),
+    "no_ack": Name("use", text="nothing is consumed by looking; drop it"),
+    "follow_parents": Name("use", text="ask the parent: handle.parent", values=(False,)),
+    "callback": Name("use", text="call it with what get() gives, or use apply_async(link=other.s())"),
+    "on_message": Name("not_yet", text="progress is planned"),
+    "on_interval": Name("use", text="give a timeout and ask again"),
+    "disable_sync_subtasks": Name("use", text="waiting inside a task can dead-lock: use link=", values=(True,)),
+    "EXCEPTION_STATES": Name("use", text="use propagate=False and look at handle.state"),
+    "PROPAGATE_STATES": Name("use", text="use propagate=False and look at handle.state"),
+}
 # fmt: on
 
 

@@ -199,11 +199,11 @@ def read_base(cls: type, options: Iterable[str]) -> dict[str, Any]:
             raise OptionError(f"{cls.__name__} overrides {name}: {OVERRIDES[name]}")
         elif name == "name":
             raise OptionError(f"{cls.__name__}.name: a base serves many tasks; name each where it is defined")
+        elif name in TASK_NAMES and TASK_NAMES[name].status != "works":
+            raise OptionError(TASK_NAMES[name].answer(f"{cls.__name__}.{name}"))
         elif name in options:
             found[name] = value
             delattr(cls, name)
-        elif name in TASK_NAMES and TASK_NAMES[name].status != "works":
-            raise OptionError(TASK_NAMES[name].answer(f"{cls.__name__}.{name}"))
     return found
 
 
