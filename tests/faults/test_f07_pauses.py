@@ -14,7 +14,7 @@ from tests.faults.rig import Rig
 
 
 def test_a_stopped_workers_settlement_is_refused_and_the_new_holders_lock_stays(rig: Rig) -> None:
-    id = rig.publish_one(fault_app.once, ("k", 2.0))
+    id = rig.publish_one(fault_app.once, ("k", 3.0))
     with rig.fleet(size=1) as fleet:
         rig.await_count("started", 1, 20)
         stopped = fleet.workers[0]
@@ -22,11 +22,11 @@ def test_a_stopped_workers_settlement_is_refused_and_the_new_holders_lock_stays(
         paused = time.monotonic()
         other = fleet.start()
         rig.await_count("started", 2, 20)
-        rig.await_true(lambda: time.monotonic() - paused > 3.0, 5)
+        rig.await_true(
+            lambda: time.monotonic() - paused > 3.2, 5
+        )  # three leases, and the task's time is over
         signal_tree(stopped.pid, signal.SIGCONT)
-        rig.await_count("settled", 1, 5)
-        (stale,) = rig.facts("settled")
-        assert (stale.id, stale.details["answer"]) == (id, "stale")
+        time.sleep(0.5)  # it settles, or hears that its owner is dead; neither may change anything
         record = rig.engine.get(id)
         assert record.state == "leased" and record.owner.split(":")[1] in {str(p.pid) for p in other.tree()}
         assert fault_app.once.delay("k", 0.0).existing_id == id, "the lock belongs to the new holder's run"
@@ -34,11 +34,15 @@ def test_a_stopped_workers_settlement_is_refused_and_the_new_holders_lock_stays(
         assert rig.engine.get(id).state == "done"
         again = rig.publish_one(fault_app.once, ("k", 0.0))
         more = rig.publish(fault_app.work, ((number, 0.2) for number in range(20)))
-        rig.await_drained(10)
+        rig.await_drained(15)
         assert {rig.engine.get(i).state for i in (again, *more)} == {"done"}
         busy = {fact.pid for fact in rig.facts("started") if fact.id in more}
         assert len(busy) == 2, "the stopped worker works again, as a new owner"
         fleet.stop()
+    first, second = (fact.pid for fact in rig.facts("started") if fact.id == id)
+    answers = {fact.pid: fact.details["answer"] for fact in rig.facts("settled") if fact.id == id}
+    assert answers.pop(second) == "applied"
+    assert answers in ({}, {first: "stale"})
     report = rig.check(max_crashes=1)
     assert report.duplicated == 1
 

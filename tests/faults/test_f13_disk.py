@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reliq.errors import BrokerFull, PublishRefused
+from reliq.errors import PublishRefused
 from reliq.testing.faults import Killer, kill_tree
 from tests.faults import fault_app
 from tests.faults.conftest import SEED
@@ -24,8 +24,7 @@ def publish_until_refused(rig: Rig, *, size: int = 1, most: int = 100_000) -> st
         try:
             rig.publish_one(fault_app.work, (number,), headers={"filler": "x" * size})
         except PublishRefused as refused:
-            assert isinstance(refused.__cause__, BrokerFull)
-            return str(refused)
+            return f"{type(refused.__cause__).__name__}: {refused}"
     raise AssertionError(f"{most:,} messages fit")
 
 
@@ -35,7 +34,7 @@ def test_a_file_that_may_not_grow_refuses_clearly_and_loses_nothing(rig: Rig) ->
         lambda execute: execute(f"PRAGMA max_page_count = {pages + 100}").fetchone()[0]
     )
     told = publish_until_refused(rig)
-    assert "cannot grow" in told and "Nothing was published" in told
+    assert told.startswith("BrokerFull: ") and "cannot grow" in told and "Nothing was published" in told
     rig.engine._link.read(lambda execute: execute(f"PRAGMA max_page_count = {limit + 10_000}").fetchone())
     rig.publish(fault_app.work, [(0,)])
     with rig.fleet(size=1) as fleet:
@@ -70,7 +69,7 @@ def test_a_full_disk_refuses_clearly_and_loses_nothing_once_there_is_room(
             rig.publish(fault_app.work, [(0,)])
             rig.await_drained(20)
             told = publish_until_refused(rig, size=2000)
-            assert "Free some space: df -h" in told
+            assert told.startswith("BrokerFull: ") and "Free some space: df -h" in told
             time.sleep(2.0)  # two leases: the workers cannot settle, claim or renew
             assert len(fleet.pids()) == 2, fleet.log()
             ballast.unlink()
@@ -119,14 +118,17 @@ def kill_everybody(rig: Rig, *, every: float, seconds: float, timeout: float) ->
             (producers if pid in producers.pids() else fleet).replace(pid)
 
         def victims() -> list[int]:
-            return [*producers.pids(), *fleet.pids()]
+            # Only those that have done something: else the processor is busy with nothing but starting them.
+            active = {fact.pid for fact in rig.facts("attempted", "started")}
+            workers = [worker.pid for worker in fleet.workers if active & {p.pid for p in worker.tree()}]
+            return workers + [pid for pid in producers.pids() if pid in active]
 
         with Killer(victims, seed=rig.seed, every=every, journal=rig.journal, after=replace) as killer:
             time.sleep(seconds)
         producers.kill()
         rig.await_drained(timeout)
         fleet.stop()
-    assert killer.acted >= seconds / every / 4
+    assert killer.acted >= seconds / 2
     report = rig.check(max_crashes=20)
     assert report.done >= report.confirmed > 0
     rig.check_file()

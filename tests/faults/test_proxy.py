@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import socket
 import threading
 import time
@@ -15,13 +17,12 @@ SEED = 20260101
 
 
 class EchoServer:
-    """Answers every byte with itself."""
+    """Answers every byte with itself; `heard` has what each connection that ended has sent."""
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = self._listener.getsockname()
-        self.received = bytearray()
-        self.connections: list[threading.Thread] = []
+        self.heard: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
@@ -35,18 +36,15 @@ class EchoServer:
                 connection, _ = self._listener.accept()
             except OSError:
                 return
-            thread = threading.Thread(target=self._echo, args=(connection,), daemon=True)
-            thread.start()
-            self.connections.append(thread)
+            threading.Thread(target=self._echo, args=(connection,), daemon=True).start()
 
     def _echo(self, connection: socket.socket) -> None:
-        with connection:
-            try:
-                while data := connection.recv(65536):
-                    self.received += data
-                    connection.sendall(data)
-            except OSError:
-                return
+        heard = b""
+        with connection, contextlib.suppress(OSError):
+            while data := connection.recv(65536):
+                heard += data
+                connection.sendall(data)
+        self.heard.put(heard)
 
 
 @pytest.fixture
@@ -144,8 +142,7 @@ def test_a_request_is_cut_after_so_many_bytes(proxy: Proxy, server: EchoServer) 
     with connect(proxy) as client:
         client.sendall(b"half a request")
         assert read_until_reset(client) == b""
-    server.connections.pop().join(timeout=5)
-    assert bytes(server.received) == b"half"
+    assert server.heard.get(timeout=5) == b"half"
 
 
 def test_a_reply_is_cut_after_so_many_bytes(proxy: Proxy) -> None:
@@ -163,7 +160,7 @@ def test_a_held_reply_is_lost_although_the_server_acted(proxy: Proxy, server: Ec
         with pytest.raises(ConnectionResetError):
             client.recv(100)
         assert time.monotonic() - begun >= 0.05
-    assert bytes(server.received) == b"did it"
+    assert server.heard.get(timeout=5) == b"did it"
 
 
 def test_a_black_hole_is_silent_and_bytes_arrive_when_it_is_over(proxy: Proxy) -> None:

@@ -27,6 +27,7 @@ class Worker:
         folder: Path | None = None,
     ) -> None:
         self.log = log
+        self._asked = False
         with open(log, "ab") as output:
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", "reliq", "worker", *arguments],
@@ -57,17 +58,26 @@ class Worker:
         return killed
 
     def stop(self, *, timeout: float = 30.0) -> float:
-        """SIGTERM, and wait for the end; the seconds that took.  `TimeoutError` (after a kill) if it does not end."""
+        """SIGTERM, and wait for the end; the seconds that took."""
         begun = time.monotonic()
-        if self.exit_status is None:
+        self.ask_to_stop()
+        self.await_end(timeout)
+        return time.monotonic() - begun
+
+    def ask_to_stop(self) -> None:
+        """SIGTERM, once: a second one would mean `at once`."""
+        if self.exit_status is None and not self._asked:
+            self._asked = True
             self._popen.send_signal(signal.SIGTERM)
+
+    def await_end(self, timeout: float) -> None:
+        """`TimeoutError`, after a kill, if it has not ended by then."""
         try:
             self._popen.wait(timeout=timeout)
         except subprocess.TimeoutExpired:
             self.kill()
             why = f"worker {self.pid} did not end within {timeout:.0f} s of SIGTERM:\n{self.tail()}"
             raise TimeoutError(why) from None
-        return time.monotonic() - begun
 
     def tail(self, lines: int = 30) -> str:
         """The end of its output."""
@@ -123,10 +133,9 @@ class Fleet:
     def stop(self, *, timeout: float = 30.0) -> None:
         """SIGTERM to all, wait for all."""
         for worker in self.workers:
-            if worker.exit_status is None:
-                os.kill(worker.pid, signal.SIGTERM)
+            worker.ask_to_stop()
         for worker in self.workers:
-            worker.stop(timeout=timeout)
+            worker.await_end(timeout)
 
     def log(self) -> str:
         """The output of all workers that there were."""
