@@ -1,7 +1,8 @@
 """Whether a worker is well, from a small file, without importing its app.
 
 Well means: each child claimed within `max_age` seconds, or its owner was renewed within them while its hands are full
-(a task runs, or nothing more fits) or it is paused.  The parent writes the file every two seconds.
+(a task runs, or nothing more fits) or it is paused.  A child that starts may take longer while others work.  The
+parent writes the file every two seconds.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class ChildHealth(msgspec.Struct, frozen=True):
     running: int
     full: bool
     paused: bool
-    starting: bool
+    starting: float | None  # for so long; None: it is ready
     claims: int
     claimed: int
     settled: int
@@ -149,11 +150,16 @@ def _ill(child: ChildHealth, health: Health, age: float, max_age: float) -> str:
     if claimed is not None and claimed <= max_age:
         return ""
     silence = None if health.broker_silence is None else health.broker_silence + age
-    busy = child.running or child.full or child.paused or child.starting or health.stopping
+    busy = child.running or child.full or child.paused or health.stopping
+    if child.starting is not None:
+        alone = all(other.starting is not None for other in health.children)
+        busy = child.starting + age <= max_age or not alone or health.stopping
     if busy and silence is not None and silence <= max_age:
         return ""
     if silence is None or silence > max_age:
         return f"child {child.pid}: the broker has not answered for {_seconds(silence)}"
+    if child.starting is not None:
+        return f"child {child.pid} has been starting for {_seconds(child.starting + age)} and no other works"
     return f"child {child.pid} has not claimed for {_seconds(claimed)}"
 
 

@@ -38,6 +38,7 @@ class ChildProcess:
         self._control = self._start(options, board_fd)
         self.owner = f"{socket.gethostname()}:{self.process.pid}:{secrets.token_hex(4)}"
         self.began = time.monotonic()
+        self.ready_since: float | None = None
         self.stopping_since: float | None = None
         self.blameless = ""  # why we killed it, when no task is to blame
         self.guilty: list[Settlement] = []
@@ -85,7 +86,9 @@ class ChildProcess:
 
     def ended_well(self, code: int) -> bool:
         """Whether its end with this return code is its own: it had done its work, or was stopped before any."""
-        return code == 0 and (self.board.retired or (self.stopping_since is not None and not self.board.ready))
+        return code == 0 and (
+            self.board.retired or (self.stopping_since is not None and not self.board.ready)
+        )
 
     def early_words(self) -> str:
         """The end of what it wrote to stderr before it was ready."""

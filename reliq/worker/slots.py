@@ -165,11 +165,7 @@ class Slots:
                 self._board.full = True
                 self.pause(0.01)
                 return True
-            if self._crowded():
-                self.pause(SHY)
-                got = self._claim(1, wait=0.0) if not self._stopped else []
-            else:
-                got = self._claim(at_most)
+            got = self._claim_shyly() if self._crowded() else self._claim(at_most)
             if got is None:
                 self.pause(0.01)
             elif got and self._stopped:
@@ -188,6 +184,10 @@ class Slots:
         if not got:
             self._board.full = got is None
         return got
+
+    def _claim_shyly(self) -> list[tuple[Delivery, int]] | None:
+        self.pause(SHY)
+        return [] if self._stopped else self._claim(1, wait=0.0)
 
     def _room(self) -> int:
         """How many more deliveries may be in hand; while a charged message runs, none."""

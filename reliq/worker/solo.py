@@ -175,6 +175,7 @@ class _Life:
         self.bench = Bench(app, options, self.board, self.owner)
         self.registered = threading.Event()
         self.asked: set[str] = set()
+        self.began = time.monotonic()
         self.stuck_since: float | None = None
 
     @property

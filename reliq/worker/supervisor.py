@@ -210,6 +210,9 @@ class Supervisor:
             if now - child.retired_since > LINGER:
                 child.kill(blameless="it had finished, but something in it did not let it end")
             return
+        if watch.is_starting_too_long(child, now):
+            self._give_up_start(child)
+            return
         guilty = watch.over_limit(running, child.owner, now) + watch.over_patience(running, child, now)
         if guilty:
             for settlement in guilty:
@@ -251,6 +254,18 @@ class Supervisor:
                 child.tell(f"cancel {id}")
         for id in set(child.asked) - set(ids):
             del child.asked[id]
+
+    def _give_up_start(self, child: ChildProcess) -> None:
+        """A failed start: after some in a row the worker gives up."""
+        logger.error(
+            "child %d has not got ready within %g s: its stacks follow, it is replaced",
+            child.pid,
+            watch.START,
+            extra={"worker": child.owner, "event": "start_hangs"},
+        )
+        child.signal(signal.SIGUSR2)
+        time.sleep(0.2)  # for the stacks to be written
+        child.kill()
 
     def _restart_stuck(self, child: ChildProcess) -> None:
         logger.error(

@@ -20,6 +20,7 @@ class Watched(Protocol):
 
     board: Board
     owner: str
+    began: float
     stuck_since: float | None  # since when no delivery was started while some wait
 
     @property
@@ -29,6 +30,7 @@ class Watched(Protocol):
 OUTRUN = 0.2  # a batch was to be 20 ms of work: its tasks have become slower, so others should have the rest
 LONG = 0.05  # one task has run so long: its unstarted neighbours go elsewhere
 STALLED = 1.0  # nothing runs, nothing starts, yet deliveries wait
+START = 300.0  # for a child to import the app, which may load a model
 PATIENCE = 5.0  # between the request to stop and the kill
 
 
@@ -78,10 +80,18 @@ def is_idle_too_long(
 ) -> bool:
     """Whether a child that could claim has not: the broker answers the parent, and it has nothing to do."""
     board = child.board
-    if not child.registered or board.full or board.paused or bytes((STARTED,)) in states:
+    if not board.ready or not child.registered or board.full or board.paused or bytes((STARTED,)) in states:
         return False
-    since = max(board.last_claim, child.began)
+    since = max(board.last_claim, child.ready_since or now)
     return now - since > allowed and broker_silence < allowed / 2
+
+
+def is_starting_too_long(child: ChildProcess, now: float) -> bool:
+    """Whether a child has not got ready: what it imports hangs."""
+    if child.board.ready:
+        child.ready_since = child.ready_since or now
+        return False
+    return now - child.began > START
 
 
 def describe(child: Watched, now: float) -> ChildHealth:
@@ -95,7 +105,7 @@ def describe(child: Watched, now: float) -> ChildHealth:
         running=len(board.running()),
         full=board.full,
         paused=board.paused,
-        starting=not board.ready,
+        starting=None if board.ready else now - child.began,
         claims=claims,
         claimed=claimed,
         settled=settled,

@@ -18,7 +18,7 @@ def child(**changes: Any) -> ChildHealth:
         "running": 0,
         "full": False,
         "paused": False,
-        "starting": False,
+        "starting": None,
         "claims": 1,
         "claimed": 1,
         "settled": 1,
@@ -40,6 +40,16 @@ def test_one_that_is_full_or_paused_is_well_as_long_as_it_is_renewed() -> None:
     for changes in ({"running": 1}, {"full": True}, {"paused": True}):
         assert health.judge(state(child(last_claim=100.0, **changes)), now=1001).well
         assert not health.judge(state(child(last_claim=100.0, **changes), silence=100.0), now=1001).well
+
+
+def test_a_start_that_hangs_is_ill_unless_others_work() -> None:
+    def begun(seconds: float) -> ChildHealth:
+        return child(last_claim=None, starting=seconds)
+
+    assert health.judge(state(begun(20.0)), now=1001).well
+    hanging = health.judge(state(begun(40.0), begun(40.0)), now=1001)
+    assert not hanging.well and "starting for 41 s and no other works" in hanging.why
+    assert health.judge(state(begun(40.0), child()), now=1001).well
 
 
 def test_a_file_that_is_not_written_any_more_is_ill(tmp_path: Path) -> None:
@@ -76,3 +86,10 @@ def test_the_watchdog_replaces_a_child_that_claims_nothing(place: Any, until: An
     until(lambda: worker.children() not in ([], [pid]))
     after = place.task("quick").delay(2)
     until(after.ready)
+
+
+def test_the_watchdog_leaves_a_long_import_in_peace(place: Any, until: Any) -> None:
+    worker = place.worker(watchdog=0.5, renew_every=0.1, env={"RELIQ_TEST_BREAK": "slow import"})
+    handle = place.task("quick").delay(1)
+    until(handle.ready)
+    assert "has not claimed" not in worker.log

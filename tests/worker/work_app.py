@@ -62,6 +62,8 @@ app = Reliq("worktest", broker="memory://", middleware=[Notes()])
 app.use_engine(RemoteEngine(os.environ["RELIQ_TEST_SOCKET"]), app.clock)
 if os.environ.get("RELIQ_TEST_BREAK") == "import" and "reliq.worker.child" in sys.orig_argv:
     raise RuntimeError("this import is broken on purpose")
+if os.environ.get("RELIQ_TEST_BREAK") == "slow import" and "reliq.worker.child" in sys.orig_argv:
+    time.sleep(1.5)
 
 
 @app.task
