@@ -17,6 +17,8 @@ import time
 from types import FrameType
 from typing import Any
 
+from msgspec.structs import replace
+
 from reliq.errors import BrokerError
 from reliq.worker import watch
 from reliq.worker.bench import Bench, capacity
@@ -37,7 +39,7 @@ class Solo:
 
     def __init__(self, app: Any, options: WorkerOptions) -> None:
         self._app = app
-        self._options = options
+        self._options = options = _without_recycling(options)
         self._life: _Life | None = None
         self._stopping_since: float | None = None
         self._cold = threading.Event()
@@ -86,7 +88,7 @@ class Solo:
         return 0
 
     def _live(self, life: _Life) -> None:
-        """One owner's life: until stopped, or recycled, or dead for the broker (a suspended machine)."""
+        """One owner's life: until stopped, or dead for the broker (a suspended machine)."""
         self._keeper.add(life.owner, self._about)
         while not life.registered.wait(0.1):
             if self._stopping_since is not None:
@@ -163,6 +165,14 @@ class Solo:
                     self._app.broker.give_back(receipts(taken, life.owner, held))
                 except BrokerError as error:
                     logger.info("could not give back %d deliveries: %s", len(taken), error)
+
+
+def _without_recycling(options: WorkerOptions) -> WorkerOptions:
+    """There is no process to replace: what it has leaked stays, however often it begins a new life."""
+    for name in ("max_tasks_per_child", "max_memory_per_child"):
+        if getattr(options, name) is not None:
+            logger.warning("%s has no effect with one process (-P solo)", name)
+    return replace(options, max_tasks_per_child=None, max_memory_per_child=None)
 
 
 class _Life:

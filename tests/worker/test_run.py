@@ -119,3 +119,11 @@ def test_middleware_hears_of_the_start_and_the_end_of_each_child(place: Any, unt
     worker.stop()
     assert len(place.lines("shutdown")) == 2
     assert {row[1] for row in place.lines("startup")} == {row[1] for row in place.lines("shutdown")}
+
+
+def test_one_process_alone_is_not_recycled_and_says_so(place: Any, until: Any) -> None:
+    worker = place.worker(solo=True, max_tasks_per_child=1, max_memory_per_child=1)
+    handles = [place.task("quick").delay(n) for n in range(3)]
+    until(lambda: all(handle.ready() for handle in handles))
+    assert "max_memory_per_child has no effect" in worker.log
+    assert sum(name == "register" for name, _ in place.server.calls) == 1
