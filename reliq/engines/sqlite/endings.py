@@ -46,7 +46,7 @@ class Endings:
                 CODES[kind],
                 reason,
                 value if row.keep_result else None,
-                None if kind == "done" else error if error is not None else row.error,
+                error if error is not None or kind == "done" else row.error,
                 error is not None,
                 row.settled if settled is None else settled,
                 step.now,

@@ -95,7 +95,7 @@ class Row(NamedTuple):
             cancel=bool(self.cancel),
             payload=payload,
             value=self.value,
-            error=self.error,
+            error=None if self.state == DONE else self.error,
             transitions=self.story().transitions() if transitions else (),
         )
 

@@ -59,7 +59,9 @@ def _plain(settlements: Sequence[Settlement]) -> _Batches | None:
     """Those of the common kind, by what they share; None when there is any other."""
     batches: _Batches = {}
     for settlement in settlements:
-        if settlement.kind != "done" or settlement.effects or settlement.follow_ups or settlement.reason is not None:
+        if settlement.kind != "done" or settlement.effects or settlement.follow_ups:
+            return None
+        if settlement.reason is not None or settlement.error is not None:
             return None
         receipt = settlement.receipt
         key = (receipt.owner, receipt.fence, settlement.value)
