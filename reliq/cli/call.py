@@ -53,7 +53,7 @@ def command(
     app = target.app
     given = {name: value for name, value in options.items() if value is not None}
     if eta is not None:
-        given["eta"] = _moment(eta)
+        given["eta"] = _moment(eta, naive=app.conf.naive)
     positional, keyword = [_value(arg) for arg in args], _keywords(kwargs)
     registered = find(app, task)
     positional, keyword = _typed(registered, positional, keyword)
@@ -121,10 +121,16 @@ def _keywords(text: str | None) -> dict[str, Any]:
     return found
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str, *, naive: str) -> datetime:
     try:
-        return datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(text)
     except ValueError as error:
         raise click.BadParameter(
             f"{text!r} is no moment; write 2026-05-01T12:00:00+02:00", param_hint="--eta"
         ) from error
+    if moment.tzinfo is None and naive == "refuse":
+        raise click.BadParameter(
+            f"{text!r} has no time zone; write {text}+02:00 (Z is UTC), or --countdown SECONDS",
+            param_hint="--eta",
+        )
+    return moment
