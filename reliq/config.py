@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from reliq.compat.conf import ConfigNames
 from reliq.compat.settings import setting_named
 from reliq.errors import ConfigError, ConfigFrozen, UnknownSetting
 from reliq.policy import kinds
@@ -32,7 +33,7 @@ DEFAULT, FILE, CODE, ENVIRONMENT, COMMAND_LINE = range(5)
 _NOT_SETTINGS = re.compile(r"APP|RDB.*|TEST_.*|(.*_)?SERVICE_(HOST|PORT).*|PORT(_.*)?")
 
 
-class Config:
+class Config(ConfigNames):
     """The settings of one app, as attributes; `source(name)` tells where a value came from."""
 
     if TYPE_CHECKING:

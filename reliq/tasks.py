@@ -6,9 +6,10 @@ import asyncio
 import inspect
 import random
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, TypeVar, cast, overload
 
 from reliq.compat import CALL_OPTIONS, TASK_OPTIONS, translate
+from reliq.compat.signatures import SignatureNames
 from reliq.compat.tasks import TaskNames, has_handlers, read_base
 from reliq.errors import OptionError, ReliqError
 from reliq.handlers import Handlers
@@ -166,6 +167,7 @@ class Task(TaskNames, Generic[P, R]):
         eta: Any = None,
         max_retries: int | None = None,
         throw: bool = True,
+        **options: Never,
     ) -> Retry:
         """Celery's `raise self.retry(exc=..., countdown=...)`: run this message again.
 
@@ -175,6 +177,11 @@ class Task(TaskNames, Generic[P, R]):
             raise OptionError(
                 f"{self.name}.retry(args=, kwargs=): a retry moves the same message, its arguments cannot change; "
                 "publish a new message with delay() and return Drop('replaced')"
+            )
+        if options:
+            raise OptionError(
+                f"{self.name}.retry({', '.join(options)}=): a retry moves the same message, which keeps its options; "
+                "it takes exc, countdown, eta, max_retries and throw"
             )
         ctx = self.request
         limit = self.max_retries if max_retries is None else max_retries
@@ -213,7 +220,7 @@ class Call(Generic[P, R]):
         return await asyncio.to_thread(self._task.app.publisher.one, self._task, args, kwargs, self._options)
 
 
-class Signature:
+class Signature(SignatureNames):
     """A call described but not made: task, arguments, options."""
 
     __slots__ = ("args", "immutable", "kwargs", "options", "task")
@@ -238,8 +245,10 @@ class Signature:
         merged = {**self.options, **self.task.app.call_options(self.task, options)}
         return Signature(self.task, self.args, self.kwargs, immutable=self.immutable, options=merged)
 
-    def delay(self) -> Handle[Any]:
-        """Make the call."""
+    def delay(self, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """Make the call, with more arguments: `args` before its own."""
+        if args or kwargs:
+            return self.clone(args, kwargs).delay()
         return self.task.app.publisher.one(self.task, self.args, self.kwargs, self.options)
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from reliq.compat.apps import APP_NAMES
+from reliq.compat.conf import CONF_NAMES
 from reliq.compat.flags import WORKER_FLAGS
 from reliq.compat.imports import IMPORTS
 from reliq.compat.names import Name
@@ -13,6 +14,7 @@ from reliq.compat.request import REQUEST_FIELDS
 from reliq.compat.results import GET_OPTIONS, RESULT_NAMES
 from reliq.compat.settings import CELERY_SETTINGS, old_name
 from reliq.compat.signals import SIGNALS
+from reliq.compat.signatures import SIGNATURE_NAMES
 from reliq.compat.tasks import OVERRIDES, TASK_NAMES
 from reliq.settings import SETTINGS
 
@@ -41,7 +43,9 @@ TABLES: dict[str, Mapping[str, Name]] = {
     "Tasks": TASK_NAMES,
     "Results": RESULT_NAMES,
     "Options of `result.get()`": GET_OPTIONS,
+    "Signatures": SIGNATURE_NAMES,
     "The app": APP_NAMES,
+    "The configuration (`app.conf`)": CONF_NAMES,
     "Signals": SIGNALS,
     "Flags of the worker": WORKER_FLAGS,
 }
