@@ -64,6 +64,7 @@ class Child:
         self._ready()
         bench.run()
         self._board.retired = True
+        app.close()
         return 0
 
     def _load(self) -> Any:

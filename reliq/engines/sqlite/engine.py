@@ -37,6 +37,7 @@ from reliq.ports.values import (
     State,
 )
 
+SWEEP = 60_000  # ms
 MAX_WAIT = 1.0  # seconds; a lost wake costs at most that
 _BOOK = "UPDATE book SET done = done + ?, failed = failed + ?, dropped = dropped + ?, purged = purged + ?"
 _json = msgspec.json.Encoder()
@@ -59,6 +60,7 @@ class SqliteEngine(SqliteStore):
         )
         self._clock = clock
         self._closed = False
+        self._swept = 0  # ms UTC of the last look for the sockets of dead processes
         self._waking = wake.Waking(place.path, clock)
         self._link = Connection(place, clock, on_commit=self._complete)
 
@@ -150,7 +152,11 @@ class SqliteEngine(SqliteStore):
         return Ended(tuple(moved), (owner,) if buried else ())
 
     def reap(self, limit: int = 1000, *, grace: float = 0.0) -> Ended:
-        return Reaping(self._link, self._clock.now_ms(), limit).run(grace)
+        now = self._clock.now_ms()
+        if abs(now - self._swept) >= SWEEP:
+            self._swept = now
+            self._waking.sweep()
+        return Reaping(self._link, now, limit).run(grace)
 
     # --- operators ---
 
@@ -210,7 +216,13 @@ class SqliteEngine(SqliteStore):
         return Claimed(next_due=seen.next_due)
 
     def _take(
-        self, owner: str, queues: str, limit: int, seq: int, settlements: Sequence[Settlement], call: wake.Call | None
+        self,
+        owner: str,
+        queues: str,
+        limit: int,
+        seq: int,
+        settlements: Sequence[Settlement],
+        call: wake.Call | None,
     ) -> tuple[tuple[Settled, ...], claiming.Taken, Any]:
         """Settle and lease; with a `call`, be woken if there is nothing to lease."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
 import secrets
 import select
 import socket
@@ -25,7 +26,7 @@ from reliq.policy.clock import Clock, SystemClock
 
 _LONGEST = 100  # bytes of a socket's path; the kernel's limit is 104 to 108
 _LOOK_EVERY = 0.005  # seconds, at a clock that does not run by itself
-_SWEPT = 100  # sockets looked at by one close
+_SWEPT = 100  # sockets looked at by one sweep
 _POLL_EVERY = 0.02  # seconds, where there are no sockets of this kind
 _names = msgspec.json.Decoder(list[str])
 
@@ -121,7 +122,7 @@ class Waking:
             asleep = [address for _, address in self._busy]
         for address in asleep:
             self.send(address)
-        self._sweep()
+        self.sweep()
         with self._lock:
             if self._sender is not None:
                 self._sender.close()
@@ -129,11 +130,14 @@ class Waking:
         with contextlib.suppress(OSError):
             self._folder.rmdir()  # the last one out
 
-    def _sweep(self) -> None:
-        """Remove the sockets of processes that were killed; those of living ones hear one wake too many."""
+    def sweep(self) -> None:
+        """Remove the sockets of processes that ended without a `close`; living ones notice nothing."""
+        if not hasattr(socket, "AF_UNIX"):
+            return
         with contextlib.suppress(OSError):
-            for name in os.listdir(self._folder)[:_SWEPT]:
-                self.send(str(self._folder / name))
+            names = os.listdir(self._folder)
+            for name in random.sample(names, min(len(names), _SWEPT)):
+                _remove_if_dead(str(self._folder / name))
 
     def _bind(self) -> tuple[socket.socket, str] | None:
         if not hasattr(socket, "AF_UNIX"):
@@ -153,7 +157,9 @@ class Waking:
 # --- the waiter table ---
 
 
-def enlist(step: Step, address: str, until: int, *, queues: str | None = None, message: str | None = None) -> None:
+def enlist(
+    step: Step, address: str, until: int, *, queues: str | None = None, message: str | None = None
+) -> None:
     """Wake `address` when a message of `queues` (a JSON list) is ready, or when `message` ends."""
     step.execute(
         "INSERT OR REPLACE INTO waiter (address, until, queues, message) VALUES (?, ?, ?, ?)",
@@ -200,6 +206,14 @@ def _readable(sleeper: socket.socket, seconds: float) -> bool:
     poll = select.poll()
     poll.register(sleeper, select.POLLIN)
     return bool(poll.poll(max(1, round(seconds * 1000))))
+
+
+def _remove_if_dead(address: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(address)
+        except ConnectionRefusedError:
+            os.unlink(address)
 
 
 def _unbind(seat: tuple[socket.socket, str]) -> None:

@@ -153,7 +153,9 @@ def test_a_due_message_published_meanwhile_starts_on_time(
     assert ended - begun < 0.6
 
 
-def test_the_wake_of_a_dead_idler_is_passed_on(engine: SqliteEngine, process: Start, publication: Make) -> None:
+def test_the_wake_of_a_dead_idler_is_passed_on(
+    engine: SqliteEngine, process: Start, publication: Make
+) -> None:
     other = process("""
 engine.register("owner-dead", 30)
 engine.claim("owner-dead", ["q"], limit=1, seq=1, wait=0.9)
@@ -172,9 +174,7 @@ engine.claim("owner-dead", ["q"], limit=1, seq=1, wait=0.9)
     assert len(answers[0].deliveries) == 1
 
 
-def test_a_wait_for_an_ending_is_woken_by_it(
-    engine: SqliteEngine, opened: Opened, publication: Make
-) -> None:
+def test_a_wait_for_an_ending_is_woken_by_it(engine: SqliteEngine, opened: Opened, publication: Make) -> None:
     engine.publish([publication("waited-for")])
     answers: list[Any] = []
     waiter = threading.Thread(target=lambda: answers.append(engine.wait("waited-for", 30)))
@@ -270,3 +270,23 @@ def _until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)
+
+
+def test_a_reap_removes_the_sockets_of_killed_processes_only(
+    engine: SqliteEngine, process: Start, file: Path
+) -> None:
+    engine.register("alive", 30)
+    engine.claim("alive", ["q"], limit=1, seq=1, wait=0.01)
+    folder = file.with_name(file.name + ".wake")
+    (ours,) = os.listdir(folder)
+    other = process("""
+engine.register("killed", 30)
+engine.claim("killed", ["q"], limit=1, seq=1, wait=0.01)
+say("idle")
+hear()
+""")
+    assert other.hear() == "idle"
+    other.kill()
+    assert len(os.listdir(folder)) == 2
+    engine.reap()
+    assert os.listdir(folder) == [ours]
