@@ -272,12 +272,10 @@ def _until(condition: Callable[[], bool]) -> None:
         time.sleep(0.002)
 
 
-def test_a_reap_removes_the_sockets_of_killed_processes_only(
-    engine: SqliteEngine, process: Start, file: Path
-) -> None:
+def test_a_reap_removes_the_sockets_of_killed_processes_only(engine: SqliteEngine, process: Start) -> None:
     engine.register("alive", 30)
     engine.claim("alive", ["q"], limit=1, seq=1, wait=0.01)
-    folder = file.with_name(file.name + ".wake")
+    folder = engine._waking._folder
     (ours,) = os.listdir(folder)
     other = process("""
 engine.register("killed", 30)
