@@ -22,25 +22,27 @@ class FailedStarts:
     def __init__(self) -> None:
         self.next_at = 0.0
         self._in_a_row = 0
+        self._unborn = 0
 
-    def ended(self, child: ChildProcess, code: int, *, by_a_task: bool) -> int:
+    def ended(self, child: ChildProcess, code: int, *, by_a_task: bool, others_work: bool) -> int:
         """Note a death that was not ours; the exit code with which to give up, or 0."""
         now = time.monotonic()
         claims, _, _ = child.board.counts
         if child.ended_well(code) or by_a_task or (claims and now - child.began > MOST):
-            self._in_a_row = 0
+            self._in_a_row = self._unborn = 0
             return 0
         self._in_a_row += 1
+        self._unborn = 0 if claims or others_work else self._unborn + 1
         self.next_at = now + min(MOST, FIRST * 2.0 ** min(self._in_a_row, 10))
         words = child.early_words().strip()
         if words and not child.board.ready:
             sys.stderr.write(words + "\n")
             sys.stderr.flush()
-        if claims or self._in_a_row < MOST_FAILURES:
+        if self._unborn < MOST_FAILURES:
             return 0
         logger.error(
             "%d children in a row died before their first claim; giving up. Child %d %s, its last words:\n%s",
-            self._in_a_row,
+            self._unborn,
             child.pid,
             how(code),
             words or "(none)",

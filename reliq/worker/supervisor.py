@@ -315,7 +315,10 @@ class Supervisor:
         owner, guilty = child.owner, list(child.guilty)
         self._errands.add(f"burial of {owner}", lambda: self._bury(owner, started, guilty))
         if self._stopping_since is None and not child.blameless:
-            code_of_all = self._starts.ended(child, code, by_a_task=bool(started or guilty))
+            others_work = any(other.board.counts[0] for other in self._children)
+            code_of_all = self._starts.ended(
+                child, code, by_a_task=bool(started or guilty), others_work=others_work
+            )
             if code_of_all:
                 self._code = code_of_all
                 self._stop()
