@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from reliq.wire.codec import decode, encode
+from reliq.wire.codec import HARD_MAX_MESSAGE, decode, encode
 
 
 def noise(payload: bytes, dice: random.Random) -> bytes:
@@ -25,7 +25,7 @@ def truncated(payload: bytes, dice: random.Random) -> bytes:
 
 
 def huge(payload: bytes, dice: random.Random) -> bytes:
-    return b"\xdd\x7f\xff\xff\xff" + bytes(3_000_000)  # claims to be an array of two thousand million
+    return b"\xdd\x7f\xff\xff\xff" + bytes(HARD_MAX_MESSAGE)  # claims to be an array of two thousand million
 
 
 def deep(payload: bytes, dice: random.Random) -> bytes:
