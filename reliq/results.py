@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast, overload
 
 import msgspec
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["Handle", "celery_state", "decode_error"]
 
 R = TypeVar("R")
+T = TypeVar("T")
 _errors = msgspec.msgpack.Decoder(ErrorInfo)
+_REVOKED = ("cancelled", "expired", "revoked", "purged")
 
 
 def decode_error(data: bytes | None) -> ErrorInfo | None:
@@ -38,7 +41,9 @@ def celery_state(record: Record | None) -> str:
     if record.state in ("ready", "due"):
         return "RETRY" if record.state == "due" and record.retries else "PENDING"
     if record.state == "dropped":
-        return "REVOKED" if record.reason in ("cancelled", "expired", "revoked", "purged") else "IGNORED"
+        # Nobody but the broker drops what never ran; a run that was asked to stop was dropped for that.
+        revoked = record.cancel or not record.attempt or record.reason in _REVOKED
+        return "REVOKED" if revoked else "IGNORED"
     return {"leased": "STARTED", "done": "SUCCESS", "failed": "FAILURE"}[record.state]
 
 
@@ -150,7 +155,17 @@ class Handle(ResultNames, Generic[R]):
                     state=record.state,
                 )
 
-    def get(self, timeout: float | None = None, *, propagate: bool = True, **celery: Never) -> R:
+    @overload
+    def get(
+        self: Handle[Coroutine[Any, Any, T]],
+        timeout: float | None = None,
+        *,
+        propagate: bool = True,
+        **celery: Never,
+    ) -> T: ...
+    @overload
+    def get(self, timeout: float | None = None, *, propagate: bool = True, **celery: Never) -> R: ...
+    def get(self, timeout: float | None = None, *, propagate: bool = True, **celery: Never) -> Any:
         """The task's result; waits for it.
 
         `TaskFailed` or `TaskDropped` when it ended so (with `propagate=False` they are returned), `ResultTimeout`
@@ -169,7 +184,13 @@ class Handle(ResultNames, Generic[R]):
             raise error
         return cast(R, error)
 
-    async def aget(self, timeout: float | None = None, *, propagate: bool = True) -> R:
+    @overload
+    async def aget(
+        self: Handle[Coroutine[Any, Any, T]], timeout: float | None = None, *, propagate: bool = True
+    ) -> T: ...
+    @overload
+    async def aget(self, timeout: float | None = None, *, propagate: bool = True) -> R: ...
+    async def aget(self, timeout: float | None = None, *, propagate: bool = True) -> Any:
         """`get` for async code: waits in a thread, the loop goes on."""
         self._refuse_inside_task("aget")
         return await asyncio.to_thread(_outside, self, timeout, propagate)

@@ -36,7 +36,7 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     prefetch: int = 200
     max_tasks_per_child: int | None = None
     max_memory_per_child: int | None = None
-    sweep: float = 5.0
+    sweep: float = 3.0  # with a grace of one renewal a dead host is found within lease + 5 s
     watchdog: float = 60.0
     health: str | None = None
     log_level: str = "info"

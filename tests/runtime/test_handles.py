@@ -235,3 +235,22 @@ def test_a_retry_verdict_in_the_past_is_ready_at_once(harness, app):
 
     now.delay()
     assert harness.run_until_idle() == 2
+
+
+def test_a_message_cancelled_for_a_reason_of_one_s_own_is_revoked(app, harness):
+    @app.task
+    def work() -> None: ...
+
+    waiting = work.delay()
+    app.broker.cancel(waiting.id, reason="not needed any more")
+    assert waiting.state == "REVOKED"
+
+
+def test_a_message_dropped_by_its_task_is_ignored(app, harness):
+    @app.task
+    def work() -> None:
+        raise Drop("nothing to do")
+
+    job = work.delay()
+    harness.run_until_idle()
+    assert job.state == "IGNORED"
