@@ -14,6 +14,7 @@ def _rows(status: _Status, names: str, text: str, *values: Any) -> dict[str, Nam
     return {name: Name(status, text=text, values=values) for name in names.split()}
 
 
+_JSON = tuple(kind([name]) for kind in (list, tuple, set) for name in ("json", "application/json"))
 _RESULTS = "results are kept by the broker; remove it"
 _URL = "options of a broker are part of its URL"
 _QUEUE = "queues need no declaration: name them with queue=, routes and reliq worker -Q"
@@ -48,7 +49,7 @@ CELERY_SETTINGS: dict[str, Name] = {
         "always", "task_serializer", "arguments travel as JSON and are rebuilt from the annotations", "json"
     ),
     **_rows("always", "result_serializer", "results travel as JSON; remove it", "json"),
-    **_rows("always", "accept_content result_accept_content", "only JSON is accepted", ["json"], ("json",)),
+    **_rows("always", "accept_content result_accept_content", "only JSON is accepted; remove it", *_JSON),
     **_rows("always", "result_extended", "name, arguments and queue are always recorded; remove it", True),
     **_rows("always", "enable_utc", "every moment is kept in UTC; remove it", True),
     **_rows(
