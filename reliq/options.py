@@ -11,6 +11,7 @@ import msgspec
 
 from reliq.errors import OptionError
 from reliq.policy.backoff import Backoff, from_celery
+from reliq.policy.tenacious import check as check_tenacity
 
 
 class TaskOptions(msgspec.Struct, frozen=True):
@@ -27,6 +28,7 @@ class TaskOptions(msgspec.Struct, frozen=True):
     dont_retry_on: tuple[type[BaseException], ...] = ()
     throws: tuple[type[BaseException], ...] = ()
     backoff: Backoff | None = None
+    retry_with: Any = None
     time_limit: float | None = None
     soft_time_limit: float | None = None
     expires: float | None = None
@@ -52,6 +54,12 @@ class TaskOptions(msgspec.Struct, frozen=True):
                 raise OptionError(f"{where}: give backoff= or Celery's {', '.join(sorted(celery))}, not both")
             options["backoff"] = from_celery(**celery)
         values = {name: _convert(name, value, where) for name, value in options.items()}
+        if values.get("retry_with") is not None:
+            for other in ("retry_on", "dont_retry_on", "max_retries", "backoff"):
+                if other in values:
+                    raise OptionError(
+                        f"{where}: retry_with decides alone, so {other} has no meaning beside it"
+                    )
         soft, hard = values.get("soft_time_limit"), values.get("time_limit")
         if soft is not None and hard is not None and soft >= hard:
             raise OptionError(f"{where}: soft_time_limit={soft} must be below time_limit={hard}")
@@ -99,6 +107,8 @@ def _convert(name: str, value: Any, where: str) -> Any:
         return None if value is None and name == "retry_on" else _classes(name, value, where)
     if value is None:
         return None
+    if name == "retry_with":
+        return check_tenacity(value, where=where)
     if name in _SECONDS:
         return seconds(value, where=where, name=name)
     if name == "priority":

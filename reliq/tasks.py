@@ -99,6 +99,8 @@ class Task(TaskNames, Generic[P, R]):
 
     @property
     def max_retries(self) -> int | None:
+        if self.options.retry_with is not None:
+            return None  # the policy's own `stop` bounds it
         own = self.options.max_retries
         return self.app.conf.max_retries if own is ... else own
 

@@ -19,7 +19,7 @@ import msgspec
 
 from reliq.context import Outcome, RunContext, _current
 from reliq.errors import SoftTimeLimitExceeded, TaskCancelled, UnencodableResult, WireError
-from reliq.policy import decide
+from reliq.policy import decide, tenacious
 from reliq.policy.chain import Arounds
 from reliq.policy.decide import storable, text_of
 from reliq.ports.values import Delivery, Settled, Settlement
@@ -290,13 +290,20 @@ class Runner:
             return decided
         if isinstance(error, TaskCancelled):
             return Drop("cancelled")
-        return decide.on_error(error, job.task, retries=job.delivery.retries)
+        policy, retries = job.task.options.retry_with, job.delivery.retries
+        if policy is not None and isinstance(error, Exception):
+            return tenacious.on_error(policy, error, retries=retries, age=self._age(job))
+        return decide.on_error(error, job.task, retries=retries)
+
+    def _age(self, job: Job) -> float:
+        """Seconds since the message was published."""
+        return (self.app.clock.now_ms() - job.delivery.published) / 1000
 
     def _bounded(self, job: Job, verdict: Verdict) -> Verdict:
         if not isinstance(verdict, Retry | Snooze):
             return verdict
         conf, options = self.app.conf, job.task.options
-        age = (self.app.clock.now_ms() - job.delivery.published) / 1000
+        age = self._age(job)
         limit = conf.max_snooze if options.max_snooze is None else options.max_snooze
         return decide.bounded(verdict, job.task, retries=job.delivery.retries, age=age, max_snooze=limit)
 
