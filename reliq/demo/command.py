@@ -11,11 +11,14 @@ from pathlib import Path
 
 import click
 
+from reliq.cli.target import Target, pass_target
 from reliq.demo.display import open_display
 from reliq.demo.plan import make_plan
 from reliq.demo.report import next_commands, proof_lines, table
 from reliq.demo.run import Outcome, run_demo
 from reliq.demo.sources import source_files
+from reliq.errors import ConfigError
+from reliq.policy.redaction import redact
 
 
 @click.command("demo")
@@ -33,7 +36,10 @@ from reliq.demo.sources import source_files
 )
 @click.option("--files", type=int, hidden=True, help="Only so many files, drawn by the seed.")
 @click.option("--keep", is_flag=True, help="Leave the database and say what to try with it.")
-def demo(url: str | None, seed: int | None, sabotage: bool, keep: bool, files: int | None) -> None:
+@pass_target
+def demo(
+    target: Target, url: str | None, seed: int | None, sabotage: bool, keep: bool, files: int | None
+) -> None:
     """Count the standard library with workers that are killed while they count, and prove the sum.
 
     One task per source file, two workers, kills, retries, duplicates and crashing tasks; then the totals from the
@@ -42,7 +48,7 @@ def demo(url: str | None, seed: int | None, sabotage: bool, keep: bool, files: i
     begun = time.monotonic()
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     folder = Path(tempfile.mkdtemp(prefix="reliq-demo-"))
-    url = url or f"sqlite:///{folder}/demo.sqlite3"
+    url = url or target.url or f"sqlite:///{folder}/demo.sqlite3"
     paths = source_files()
     if files is not None:
         paths = random.Random(seed).sample(paths, min(files, len(paths)))
@@ -50,6 +56,8 @@ def demo(url: str | None, seed: int | None, sabotage: bool, keep: bool, files: i
     display.say(f"reliq demo, seed {seed} (`reliq demo --seed {seed}` does the same again)")
     try:
         outcome = run_demo(make_plan(paths, seed), url=url, folder=folder, sabotage=sabotage, display=display)
+    except ConfigError:
+        raise
     except Exception:
         keep = True
         click.echo(f"What there is of it is left in {folder}", err=True)
@@ -71,5 +79,5 @@ def _tell(outcome: Outcome, kept: str | None, seconds: float) -> None:
     click.echo(f"{verdict}, after {len(outcome.kills)} killed workers and {seconds:.0f} s")
     if kept is not None:
         click.echo("\nThe database is left for you to look at:")
-        for line in next_commands(outcome, kept):
+        for line in next_commands(outcome, redact(kept)):
             click.echo(line)

@@ -17,7 +17,7 @@ from reliq.demo.plan import Plan
 from reliq.demo.proof import Proof, Tally, is_quarantined, prove, tally
 from reliq.demo.sabotage import forge
 from reliq.demo.sources import ROOT, count_all
-from reliq.errors import ReliqError
+from reliq.errors import ConfigError, ReliqError
 from reliq.ports.values import Record
 from reliq.results import Handle
 from reliq.testing.faults.check import all_records
@@ -44,6 +44,10 @@ class Outcome:
 def run_demo(plan: Plan, *, url: str, folder: Path, sabotage: bool, display: Display) -> Outcome:
     """The whole run; `ReliqError` when it cannot even begin or does not end."""
     app.conf.override({"broker": url}, source="reliq demo")
+    if not app.broker.capabilities.shared:
+        raise ConfigError(
+            f"{url} lives in one process, and the demo's workers are others; give no --broker, or a file"
+        )
     queue = f"demo-{plan.seed}-{os.getpid()}"
     journals = folder / "journals"
     journals.mkdir()

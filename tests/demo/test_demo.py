@@ -68,6 +68,12 @@ def test_a_forged_settlement_is_found_out(tmp_path: Path) -> None:
     assert told.returncode == 0 and "attempt 2" in told.stdout, told.stdout + told.stderr
 
 
+def test_a_broker_that_other_processes_cannot_reach_is_refused(tmp_path: Path) -> None:
+    run = run_demo(tmp_path, "--broker", "memory://")
+    assert run.returncode == 1 and "memory:// lives in one process" in run.stderr
+    assert not list(tmp_path.glob("reliq-demo-*"))
+
+
 @pytest.mark.full
 def test_the_whole_library_takes_less_than_a_minute(tmp_path: Path) -> None:
     begun = time.monotonic()
