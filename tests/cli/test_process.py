@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,15 +71,6 @@ def test_help_imports_no_command_and_no_engine(terminal: Terminal) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "why" in done.stdout
-
-
-def test_help_is_there_at_once(terminal: Terminal) -> None:
-    def took() -> float:
-        began = time.perf_counter()
-        terminal.run("--help")
-        return time.perf_counter() - began
-
-    assert min(took() for _ in range(5)) < 0.2
 
 
 def test_a_wrong_app_ends_with_code_4_and_no_traceback_of_ours(terminal: Terminal) -> None:
