@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import random
 import sqlite3
@@ -10,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable
 from importlib import resources
+from pathlib import Path
 from typing import Any, TypeVar
 
 from reliq.engines.sqlite.location import DURABILITIES, Location
@@ -19,7 +21,9 @@ from reliq.policy.clock import Clock
 APPLICATION_ID = 0x72656C71  # "relq"
 VERSION = 1
 DEADLINE = 5.0
+LOOK_EVERY = 1.0  # seconds between two looks at what the path names
 T = TypeVar("T")
+logger = logging.getLogger("reliq.sqlite")
 
 
 class BeginAgain(Exception):
@@ -73,19 +77,10 @@ class Connection:
         self._on_commit = on_commit
         self._pid = os.getpid()
         self._turn = threading.Lock()
-        self._closed = False
+        self._closed = self._closing = False
         self._place = 0
-        try:
-            self._db = sqlite3.connect(
-                place.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
-            )
-        except sqlite3.Error as error:
-            raise self._translate(error) from error
-        try:
-            self._patiently(lambda: self._open(place.durability))
-        except BaseException:
-            self._db.close()
-            raise
+        self._durability = place.durability
+        self._connect()
 
     def read(self, ask: Callable[..., T], *args: Any) -> T:
         """`ask(execute, *args)`: one statement, or several that need no common snapshot."""
@@ -151,7 +146,8 @@ class Connection:
         return os.getpid() != self._pid
 
     def close(self) -> None:
-        """Close; twice is harmless."""
+        """Close; twice is harmless.  Whoever waits for another process's lock gives up."""
+        self._closing = True
         with self._turn:
             if not self._closed:
                 self._closed = True
@@ -179,8 +175,20 @@ class Connection:
     def _begin_turn(self) -> None:
         if self._closed:
             raise BrokerUnavailable(f"The connection to {self.path} was closed; connect again", certain=True)
+        if time.monotonic() >= self._look_at:
+            self._look()
         if self._db.in_transaction:  # a signal's exception came in the middle of the last call
             self._roll_back()
+
+    def _look(self) -> None:
+        """What is open must still be what the path names; else this process works on a file that nobody else sees."""
+        self._look_at = time.monotonic() + LOOK_EVERY
+        if _identity(self.path) == self._file:
+            return
+        logger.warning("%s was deleted or replaced; opening what is there now", self.path)
+        self._look_at = 0.0  # if this fails, again at the next call
+        self._db.close()
+        self._connect()
 
     def _begin(self, execute: Callable[..., sqlite3.Cursor]) -> None:
         # SQLite's own busy handler sleeps up to 100 ms and starves the second writer; short random waits share the
@@ -202,7 +210,7 @@ class Connection:
                     raise self._translate(error) from error
                 now = time.monotonic()
                 deadline = deadline or now + DEADLINE
-                if now > deadline:
+                if now > deadline or self._closing:
                     raise BrokerUnavailable(
                         f"{self.path} was locked by another process for {DEADLINE:.0f} s ({error}); "
                         f"see who holds it: fuser {self.path}",
@@ -219,10 +227,27 @@ class Connection:
 
     # --- opening ---
 
+    def _connect(self) -> None:
+        try:
+            self._db = sqlite3.connect(
+                self.path, timeout=0, isolation_level=None, check_same_thread=False, cached_statements=256
+            )
+        except sqlite3.Error as error:
+            raise self._translate(error) from error
+        try:
+            self._patiently(lambda: self._open(self._durability))
+        except BaseException:
+            self._db.close()
+            raise
+        self._file = _identity(self.path)
+        self._look_at = time.monotonic() + LOOK_EVERY
+
     def _open(self, durability: str) -> None:
         db = self._db
         self._recognise()
-        db.execute("PRAGMA page_size = 2048")  # a commit writes whole pages, and most change few bytes of each
+        db.execute(
+            "PRAGMA page_size = 2048"
+        )  # a commit writes whole pages, and most change few bytes of each
         db.execute("PRAGMA journal_mode = WAL")
         db.execute(f"PRAGMA synchronous = {DURABILITIES[durability]}")
         db.execute("PRAGMA cache_size = -8000")
@@ -247,8 +272,14 @@ class Connection:
             return
         tables = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' LIMIT 3")]
         if application != 0 or version != 0 or tables:
-            found = f"tables {', '.join(tables)}" if tables else f"application id {application:#x}, version {version}"
-            raise BrokerRefused(f"{self.path} is a database of another program ({found}); name another file for reliq")
+            found = (
+                f"tables {', '.join(tables)}"
+                if tables
+                else f"application id {application:#x}, version {version}"
+            )
+            raise BrokerRefused(
+                f"{self.path} is a database of another program ({found}); name another file for reliq"
+            )
 
     def _create(self) -> None:
         script = resources.files("reliq.engines.sqlite").joinpath("schema.sql").read_text(encoding="utf-8")
@@ -280,10 +311,27 @@ class Connection:
         if code == sqlite3.SQLITE_NOTADB:
             return BrokerRefused(f"{self.path} is not a SQLite database ({error}); name another file")
         if code == sqlite3.SQLITE_CORRUPT:
-            return BrokerRefused(f"{self.path} is damaged ({error}); restore it from a copy, or: sqlite3 FILE .recover")
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
-            return BrokerRefused(f"{self.path} cannot be written ({error}); see: ls -ld {self.path.parent} {self.path}")
+            return BrokerRefused(
+                f"{self.path} is damaged ({error}); restore it from a copy, or: sqlite3 FILE .recover"
+            )
+        if code in (
+            sqlite3.SQLITE_READONLY,
+            sqlite3.SQLITE_CANTOPEN,
+            sqlite3.SQLITE_PERM,
+            sqlite3.SQLITE_AUTH,
+        ):
+            return BrokerRefused(
+                f"{self.path} cannot be written ({error}); see: ls -ld {self.path.parent} {self.path}"
+            )
         return BrokerUnavailable(f"{self.path}: {error}", certain=certain)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _busy(error: sqlite3.Error) -> bool:

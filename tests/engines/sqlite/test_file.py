@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import signal
 import sqlite3
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 
 from reliq.engines.sqlite import SqliteEngine, connect
 from reliq.engines.sqlite.connection import APPLICATION_ID, VERSION
-from reliq.errors import BrokerError, BrokerFull, BrokerRefused
+from reliq.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable
 from reliq.ports.values import Publication, Settlement
 
 Make = Callable[..., Publication]
@@ -104,7 +106,9 @@ def no_file_beyond(size: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
-def test_a_write_the_system_refuses_loses_nothing(opened: Callable[..., SqliteEngine], publication: Make) -> None:
+def test_a_write_the_system_refuses_loses_nothing(
+    opened: Callable[..., SqliteEngine], publication: Make
+) -> None:
     engine = opened()
     accepted: list[str] = []
 
@@ -132,7 +136,54 @@ def test_a_forged_ending_is_named_by_the_audit(engine: SqliteEngine, file: Path,
     assert "honest" not in {id for id, _ in audit.broken}
 
 
-def test_a_record_that_vanished_is_missed_by_the_audit(engine: SqliteEngine, file: Path, publication: Make) -> None:
+def test_a_record_that_vanished_is_missed_by_the_audit(
+    engine: SqliteEngine, file: Path, publication: Make
+) -> None:
     engine.publish([publication("a"), publication("b"), publication("c")])
     altered(file, "DELETE FROM message WHERE id = 'b'")
     assert not engine.audit().balanced
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_was_deleted_or_replaced_is_opened_anew(
+    opened: Callable[..., SqliteEngine], file: Path, tmp_path: Path, publication: Make, replaced: bool
+) -> None:
+    engine = opened()
+    engine.publish([publication("old")])
+    engine.register("owner", 30)
+    for suffix in ("", "-wal", "-shm"):
+        file.with_name(file.name + suffix).rename(tmp_path / f"old{suffix}")
+    if replaced:
+        opened().publish([publication("new")])
+    engine._link._look_at = 0.0
+    assert engine.get("old") is None
+    assert (engine.get("new") is not None) == replaced
+    assert not engine.claim("owner", ["q"], limit=1, seq=1).live
+    engine.publish([publication("after")])
+    assert opened().get("after") is not None
+
+
+def test_a_close_does_not_wait_for_the_lock_of_another_process(
+    opened: Callable[..., SqliteEngine], file: Path, publication: Make
+) -> None:
+    engine = opened()
+    holder = sqlite3.connect(file, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    refused: list[BrokerUnavailable] = []
+
+    def publish() -> None:
+        try:
+            engine.publish([publication()])
+        except BrokerUnavailable as error:
+            refused.append(error)
+
+    publisher = threading.Thread(target=publish)
+    publisher.start()
+    while not engine._link._turn.locked():
+        pass
+    began = time.monotonic()
+    engine.close()
+    assert time.monotonic() - began < 1
+    publisher.join()
+    assert refused
+    holder.close()
