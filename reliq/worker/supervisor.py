@@ -276,7 +276,9 @@ class Supervisor:
         )
         child.signal(signal.SIGUSR2)
         time.sleep(0.2)  # for the stacks to be written
-        child.kill(blameless="watchdog")
+        # What it has run and cannot settle, though the broker answers us, is charged: it may have closed the connection.
+        unsettled = child.board.running(state=FINISHED)
+        child.kill(blameless="" if unsettled else "watchdog")
 
     def _replace_next(self) -> None:
         """One after the other, so that most of them work at any time."""

@@ -73,6 +73,15 @@ def test_poison_is_quarantined_after_three_runs_and_innocents_are_not(
         )  # another's crash may come between its start and its line
 
 
+def test_a_task_that_cuts_its_process_off_from_the_broker_is_quarantined(place: Any, until: Any) -> None:
+    place.worker(watchdog=0.5, renew_every=0.1)
+    poison = place.task("cuts_the_connection").delay("x")
+    until(poison.ready, timeout=15)
+    assert "crashed 3 times" in place.engine.get(poison.id).reason
+    after = place.task("quick").delay(1)
+    until(after.ready)
+
+
 def test_a_child_that_cannot_start_is_given_up_with_its_last_words(place: Any, until: Any) -> None:
     worker = place.worker(env={"RELIQ_TEST_BREAK": "import"})
     assert worker.process.wait(30) == 4

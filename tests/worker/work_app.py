@@ -18,6 +18,7 @@ from typing import Any
 from remote import RemoteEngine
 
 from reliq.app import Reliq
+from reliq.errors import BrokerUnavailable
 from reliq.middleware import Middleware
 
 JOURNAL = os.environ["RELIQ_TEST_JOURNAL"]
@@ -151,6 +152,30 @@ async def blocks_the_loop(seconds: float, name: str) -> None:
     note("begin", name)
     time.sleep(seconds)  # noqa: ASYNC251 - this is its purpose
     note("end", name)
+
+
+@app.task
+def cuts_the_connection(name: str) -> None:
+    note("begin", name)
+
+    def claim(*args: Any, **kwargs: Any) -> Any:
+        raise BrokerUnavailable("cut on purpose")
+
+    app.broker.claim = app.broker.settle = claim  # type: ignore[method-assign]
+
+
+@app.task
+def returns_twice() -> None:
+    note("returns", os.fork())
+
+
+@app.task
+def leaves_an_alarm(how: str) -> None:
+    def late(*args: object) -> None:
+        raise KeyError("late")
+
+    signal.signal(signal.SIGALRM, late if how == "handler" else signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
 
 
 @app.task
