@@ -35,14 +35,10 @@ def take(memory: Memory, owner: Owner, queues: Sequence[str], limit: int) -> Cla
 
 
 def again(owner: Owner) -> Claimed:
-    """The last batch once more, less what is no longer leased by it."""
+    """The last batch once more, less what the owner holds no longer (what came back to it is in a later batch)."""
     held = owner.held
     return Claimed(
-        deliveries=tuple(
-            held[receipt.id].delivery()
-            for receipt in owner.batch
-            if receipt.id in held and held[receipt.id].fence == receipt.fence
-        )
+        deliveries=tuple(held[receipt.id].delivery() for receipt in owner.batch if receipt.id in held)
     )
 
 

@@ -35,6 +35,19 @@ class Following(Contract):
         assert decode(bench.record("next").payload).body == b"[[1],{}]"
         assert engine.audit().accepted == 2
 
+    def test_a_follow_up_whose_record_is_gone_is_skipped_in_its_window(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        hand, first = bench.leased("next")
+        hand.settle(first)
+        engine.remove("next")
+        hand, delivery = bench.leased()
+        hand.settle(delivery, "retry", follow_ups=[follow("next")])
+        assert bench.state("next") is None
+        clock.advance(60)
+        hand.settle(hand.one("own"), follow_ups=[follow("next")])
+        assert bench.state("next") == "ready"
+
     def test_a_follow_up_can_wait(self, bench: Bench, clock: MovableClock) -> None:
         hand, delivery = bench.leased()
         clock.advance(5)
