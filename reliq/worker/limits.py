@@ -43,6 +43,10 @@ class Interrupts(Protocol):
         """Interrupt the job with this id if it is running here."""
         ...
 
+    def clear(self) -> None:
+        """Between two batches: nothing that a task left behind may interrupt the next one, or the worker."""
+        ...
+
 
 class SignalInterrupts:
     """One slot in the main thread: a timer signal at the soft limit, another one when it should stop."""
@@ -79,6 +83,11 @@ class SignalInterrupts:
         if job is not None and job.delivery.receipt.id == id and CANCEL_SIGNAL is not None:
             self._cancelled = id
             signal.pthread_kill(_main_thread(), CANCEL_SIGNAL)
+
+    def clear(self) -> None:
+        if signal.getitimer(signal.ITIMER_REAL)[0]:
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            logger.warning("a task left an alarm that had still to ring; it is turned off")
 
     def _on_alarm(self, signum: int, frame: FrameType | None) -> None:
         job = self._job
@@ -140,6 +149,9 @@ class ThreadInterrupts:
             for thread, (job, _) in list(self._running.items()):
                 if job.delivery.receipt.id == id:
                     self._interrupt(thread, TaskCancelled)
+
+    def clear(self) -> None:
+        pass  # `run` has cleared what it raised; alarms ring in the main thread only
 
     def _interrupt(self, thread: int, error: type[BaseException]) -> None:
         self._raised.add(thread)

@@ -111,6 +111,7 @@ class Slots:
             except IndexError:
                 if count:
                     self._fetcher.measured(now() - began, count)
+                    self._interrupts.clear()
                 if not self._refill():
                     return
                 began = late = now()

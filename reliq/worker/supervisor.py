@@ -276,7 +276,7 @@ class Supervisor:
         )
         child.signal(signal.SIGUSR2)
         time.sleep(0.2)  # for the stacks to be written
-        # What it has run and cannot settle, though the broker answers us, is charged: it may have closed the connection.
+        # What it has run and cannot settle, though the broker answers us, is charged: it may have cut itself off.
         unsettled = child.board.running(state=FINISHED)
         child.kill(blameless="" if unsettled else "watchdog")
 

@@ -100,3 +100,16 @@ def test_a_task_that_does_not_heed_a_cancel_is_killed(place: Any, until: Any) ->
     assert time.monotonic() - began > 4
     assert place.engine.get(handle.id).reason == "cancelled"
     until(lambda: worker.children() and worker.children() != child)
+
+
+@pytest.mark.parametrize("how", ["default", "handler"])
+def test_an_alarm_that_a_task_leaves_behind_hits_nobody(place: Any, until: Any, how: str) -> None:
+    worker = place.worker()
+    culprit = place.task("leaves_an_alarm").delay(how)
+    until(culprit.ready)
+    (child,) = worker.children()
+    innocent = place.task("nap").delay(0.6, "innocent")
+    until(innocent.ready)
+    assert place.engine.get(innocent.id).state == "done"
+    assert len(place.lines("begin")) == 1
+    assert worker.children() == [child]
