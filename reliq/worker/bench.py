@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from typing import Any
 
@@ -78,6 +79,8 @@ class Bench:
 
     def run(self) -> None:
         """Work until stopped or used up, finish what has started, settle it."""
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_a_fork)
         self._flusher.start()
         self._startup()
         try:
@@ -86,6 +89,11 @@ class Bench:
             self._settler.flush_until(time.monotonic() + self.options.grace)
         finally:
             self._shutdown()
+
+    def _in_a_fork(self) -> None:
+        """A task has forked.  The fork may finish the function, and must touch nothing that is ours."""
+        self._board.detach()
+        self._slots.forked = self._loop.forked = True
 
     def _await_async(self) -> None:
         """The slots are done; coroutines may still run.  Whoever gave them time ends this process when it is over."""

@@ -198,6 +198,15 @@ class Board:
         finally:
             self._mutex.release()
 
+    def detach(self) -> None:
+        """In a fork of the process: go on with a copy that nobody else sees."""
+        copy = mmap.mmap(-1, len(self._memory))
+        copy[:] = self._memory[:]
+        self._memory = copy
+        self._mutex = threading.Lock()
+        self._record = posix.RecordLock(None)
+        self._lock, self._unlock = self._record.acquire, self._record.release
+
     def close(self) -> None:
         """The end of this view; any record lock of this process on the file goes with it."""
         self._memory.close()

@@ -12,7 +12,7 @@ from typing import Any
 from reliq.ports.values import Receipt
 from reliq.worker.board import Board
 from reliq.worker.settler import Settler
-from reliq.worker.slots import escaped
+from reliq.worker.slots import end_fork, escaped
 
 logger = logging.getLogger("reliq.worker")
 
@@ -32,6 +32,7 @@ class AsyncLoop:
         self._tasks: dict[str, asyncio.Task[None]] = {}  # touched in the loop's thread only
         self._backlog: deque[tuple[Any, int, float]] = deque()  # a job, its place on the board, since when
         self._waking = False
+        self.forked = False
         self._inbox: deque[tuple[Any, int, float]] = deque()
         self._count = 0  # running or waiting; changed under the lock
         self._lock = threading.Lock()
@@ -123,6 +124,8 @@ class AsyncLoop:
             settlement = escaped(job.delivery.receipt, error)
         finally:
             self._tasks.pop(id, None)
+        if self.forked:
+            end_fork(id)
         self._board.finish(index)
         self._settler.add((settlement, job, index))
         self._left()

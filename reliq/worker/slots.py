@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
+import sys
 import threading
 import time
 from collections import deque
@@ -65,6 +67,7 @@ class Slots:
         self._ready: deque[tuple[Delivery, int]] = deque()
         self._fetching = threading.Lock()
         self._stopped = False
+        self.forked = False
         self._alone = False
         self._failure: BaseException | None = None
 
@@ -147,6 +150,8 @@ class Slots:
             settlement = self._interrupts.run(job)
         except BaseException as error:  # an interrupt beside the task's own code, or a fault of ours
             settlement = escaped(delivery.receipt, error)
+        if self.forked:
+            end_fork(delivery.receipt.id)
         self._board.finish(index)
         self._settler.add((settlement, job, index))
 
@@ -215,6 +220,15 @@ class Slots:
             self._broker.give_back(receipts)
         except BrokerError as error:
             logger.info("could not give back %d deliveries, the burial will: %s", len(receipts), error)
+
+
+def end_fork(id: str) -> None:
+    """A task returned a second time, in a fork that it made: its message is settled by the process it was given to."""
+    logger.warning("task of %s returned in a fork as well; the fork ends here", id, extra={"id": id})
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(0)
 
 
 def escaped(receipt: Receipt, error: BaseException) -> Settlement:

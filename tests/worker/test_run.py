@@ -127,3 +127,17 @@ def test_one_process_alone_is_not_recycled_and_says_so(place: Any, until: Any) -
     until(lambda: all(handle.ready() for handle in handles))
     assert "max_memory_per_child has no effect" in worker.log
     assert sum(name == "register" for name, _ in place.server.calls) == 1
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_task_that_returns_in_a_fork_as_well_is_settled_once(place: Any, until: Any, threads: int) -> None:
+    worker = place.worker(threads=threads)
+    child = until(worker.children)
+    handle = place.task("returns_twice").delay()
+    until(handle.ready)
+    until(lambda: "returned in a fork as well" in worker.log)
+    after = place.task("quick").delay(1)
+    until(after.ready)
+    assert len(place.lines("returns")) == 2
+    assert worker.children() == child
+    assert "failed; settling" not in worker.log
