@@ -21,6 +21,7 @@ from reliq.policy.clock import Clock
 APPLICATION_ID = 0x72656C71  # "relq"
 VERSION = 1
 DEADLINE = 5.0
+BRIEFLY = 0.02  # seconds of patience of a call that had to wait longer than that for its turn
 LOOK_EVERY = 1.0  # seconds between two looks at what the path names
 T = TypeVar("T")
 logger = logging.getLogger("reliq.sqlite")
@@ -79,13 +80,15 @@ class Connection:
         self._turn = threading.Lock()
         self._closed = self._closing = False
         self._place = 0
+        self._until = time.monotonic() + DEADLINE
         self._durability = place.durability
         self._connect()
 
     def read(self, ask: Callable[..., T], *args: Any) -> T:
         """`ask(execute, *args)`: one statement, or several that need no common snapshot."""
+        entered = time.monotonic()
         with self._next_turn():
-            self._begin_turn()
+            self._begin_turn(entered)
             return self._patiently(lambda: ask(self._db.execute, *args))
 
     def snapshot(self, ask: Callable[..., T], *args: Any) -> T:
@@ -98,8 +101,9 @@ class Connection:
             finally:
                 self._roll_back()
 
+        entered = time.monotonic()
         with self._next_turn():
-            self._begin_turn()
+            self._begin_turn(entered)
             return self._patiently(whole)
 
     def write(self, change: Callable[..., T], *args: Any, then: Callable[..., Any] | None = None) -> T:
@@ -107,11 +111,12 @@ class Connection:
 
         After the commit `then(execute, result)` may read what was written; its answer replaces the result.
         """
+        entered = time.monotonic()
         with self._next_turn():
-            self._begin_turn()
+            self._begin_turn(entered)
             result, after = self._transact(change, args)
             if then is not None:
-                result = self._patiently(lambda: then(self._db.execute, result))
+                result = self._patiently(lambda: then(self._db.execute, result), certain=False)
         if after is not None:
             after()
         return result
@@ -172,10 +177,11 @@ class Connection:
             )
         return self._turn
 
-    def _begin_turn(self) -> None:
+    def _begin_turn(self, entered: float) -> None:
+        self._until = entered + DEADLINE  # the wait for the turn counts, or threads would add up their patience
         if self._closed:
             raise BrokerUnavailable(f"The connection to {self.path} was closed; connect again", certain=True)
-        if time.monotonic() >= self._look_at:
+        if entered >= self._look_at:
             self._look()
         if self._db.in_transaction:  # a signal's exception came in the middle of the last call
             self._roll_back()
@@ -200,21 +206,21 @@ class Connection:
                 raise self._translate(error) from error
             self._patiently(lambda: execute("BEGIN IMMEDIATE"))
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
+    def _patiently(self, ask: Callable[[], T], *, certain: bool = True) -> T:
         deadline = 0.0
         while True:
             try:
                 return ask()
             except sqlite3.Error as error:
                 if not _busy(error):
-                    raise self._translate(error) from error
+                    raise self._translate(error, certain=certain) from error
                 now = time.monotonic()
-                deadline = deadline or now + DEADLINE
+                deadline = deadline or max(self._until, now + BRIEFLY)
                 if now > deadline or self._closing:
                     raise BrokerUnavailable(
                         f"{self.path} was locked by another process for {DEADLINE:.0f} s ({error}); "
                         f"see who holds it: fuser {self.path}",
-                        certain=True,
+                        certain=certain,
                     ) from error
             time.sleep(random.uniform(0.0001, 0.0005))
 
