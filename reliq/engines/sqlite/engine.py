@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from reliq.engines.sqlite.reap import Reaping
 from reliq.engines.sqlite.records import SqliteStore
 from reliq.engines.sqlite.rows import find_record
 from reliq.engines.sqlite.settle import settle
+from reliq.errors import BrokerError
 from reliq.policy.clock import Clock
 from reliq.ports.values import (
     LIVE,
@@ -41,6 +43,7 @@ SWEEP = 60_000  # ms
 MAX_WAIT = 1.0  # seconds; a lost wake costs at most that
 _BOOK = "UPDATE book SET done = done + ?, failed = failed + ?, dropped = dropped + ?, purged = purged + ?"
 _json = msgspec.json.Encoder()
+logger = logging.getLogger("reliq.sqlite")
 
 
 class SqliteEngine(SqliteStore):
@@ -251,9 +254,12 @@ class SqliteEngine(SqliteStore):
         return (lambda: self._wake(found)) if found else None
 
     def _wake(self, found: Sequence[tuple[str, str | None]]) -> None:
-        for address, queue in found:
-            if not self._waking.send(address) and queue is not None and not self._closed:
-                self._link.write(Step.wake, queue)  # its row is gone, so this comes to an end
+        try:
+            for address, queue in found:
+                if not self._waking.send(address) and queue is not None and not self._closed:
+                    self._link.write(Step.wake, queue)  # its row is gone, so this comes to an end
+        except (BrokerError, OSError) as error:  # the step was committed: its caller must not hear that it was not
+            logger.debug("a wake was lost, which costs at most %.0f s: %s", MAX_WAIT, error)
 
 
 def _record_or_enlist(step: Step, id: str, address: str) -> Record | None:
