@@ -265,9 +265,7 @@ class Connection:
         self._place = db.execute("SELECT place FROM book").fetchone()[0]
 
     def _recognise(self) -> None:
-        db = self._db
-        application = db.execute("PRAGMA application_id").fetchone()[0]
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+        application, version, tables = self._marks()
         if application == APPLICATION_ID:
             if version > VERSION:
                 raise BrokerRefused(
@@ -276,7 +274,6 @@ class Connection:
                     version=version,
                 )
             return
-        tables = [row[0] for row in db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' LIMIT 3")]
         if application != 0 or version != 0 or tables:
             found = (
                 f"tables {', '.join(tables)}"
@@ -286,6 +283,18 @@ class Connection:
             raise BrokerRefused(
                 f"{self.path} is a database of another program ({found}); name another file for reliq"
             )
+
+    def _marks(self) -> tuple[int, int, list[str]]:
+        """Whose file it is: application id, version, a few tables; seen at once, since another may be creating it."""
+        execute = self._db.execute
+        try:
+            execute("BEGIN")
+            application = execute("PRAGMA application_id").fetchone()[0]
+            version = execute("PRAGMA user_version").fetchone()[0]
+            tables = execute("SELECT name FROM sqlite_schema WHERE type = 'table' LIMIT 3").fetchall()
+        finally:
+            self._roll_back()
+        return application, version, [row[0] for row in tables]
 
     def _create(self) -> None:
         script = resources.files("reliq.engines.sqlite").joinpath("schema.sql").read_text(encoding="utf-8")

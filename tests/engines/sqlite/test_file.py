@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -187,3 +188,27 @@ def test_a_close_does_not_wait_for_the_lock_of_another_process(
     publisher.join()
     assert refused
     holder.close()
+
+
+def test_a_file_that_another_process_creates_meanwhile_is_ours(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others: list[threading.Thread] = []
+
+    class Slow(sqlite3.Connection):
+        """Whenever it asks for the tables, another process makes them, or waits until it may."""
+
+        def execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+            if "sqlite_schema" in sql and not others:
+                monkeypatch.undo()
+                others.append(threading.Thread(target=lambda: connect(f"sqlite:///{file}").close()))
+                others[0].start()
+                others[0].join(0.2)
+            return super().execute(sql, *values)
+
+    plain = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *args, **options: plain(*args, **options, factory=Slow))
+    engine = connect(f"sqlite:///{file}")
+    others[0].join(10)
+    assert engine.audit().accepted == 0
+    engine.close()
