@@ -31,11 +31,15 @@ class ChildProcess:
     """
 
     def __init__(self, options: WorkerOptions) -> None:
-        size = capacity(options)
-        board_fd = posix.shared_file(_board_size(size))
-        self.board = Board(size, board_fd)
-        self._early = posix.shared_file(0)
-        self._control = self._start(options, board_fd)
+        with contextlib.ExitStack() as undo:  # if the system has no descriptor or process left
+            size = capacity(options)
+            board_fd = posix.shared_file(_board_size(size))
+            self.board = Board(size, board_fd)
+            undo.callback(self.board.close)
+            self._early = posix.shared_file(0)
+            undo.callback(os.close, self._early)
+            self._control = self._start(options, board_fd)
+            undo.pop_all()
         self.owner = f"{socket.gethostname()}:{self.process.pid}:{secrets.token_hex(4)}"
         self.began = time.monotonic()
         self.ready_since: float | None = None
@@ -101,11 +105,14 @@ class ChildProcess:
         self.board.close()
 
     def _start(self, options: WorkerOptions, board_fd: int) -> int:
-        read, write = os.pipe()
-        os.set_blocking(write, False)
-        stderr = os.dup(2)
-        spec = Spec(os.getpid(), board_fd, read, stderr, [*sys.path], options)
-        try:
+        with contextlib.ExitStack() as ours, contextlib.ExitStack() as undo:
+            read, write = os.pipe()
+            ours.callback(os.close, read)
+            undo.callback(os.close, write)
+            os.set_blocking(write, False)
+            stderr = os.dup(2)
+            ours.callback(os.close, stderr)
+            spec = Spec(os.getpid(), board_fd, read, stderr, [*sys.path], options)
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "reliq.worker.child", msgspec.json.encode(spec).decode()],
                 stdin=subprocess.DEVNULL,
@@ -113,9 +120,7 @@ class ChildProcess:
                 pass_fds=(board_fd, read, stderr),
                 start_new_session=True,
             )
-        finally:
-            os.close(read)
-            os.close(stderr)
+            undo.pop_all()
         return write
 
 

@@ -24,6 +24,13 @@ class FailedStarts:
         self._in_a_row = 0
         self._unborn = 0
 
+    def refused(self) -> float:
+        """The system gave no process; the seconds to wait before the next try."""
+        self._in_a_row += 1
+        pause = min(MOST, FIRST * 2.0 ** min(self._in_a_row, 10))
+        self.next_at = time.monotonic() + pause
+        return pause
+
     def ended(self, child: ChildProcess, code: int, *, by_a_task: bool, others_work: bool) -> int:
         """Note a death that was not ours; the exit code with which to give up, or 0."""
         now = time.monotonic()

@@ -178,7 +178,14 @@ class Supervisor:
         if self._stopping_since is not None or time.monotonic() < self._starts.next_at:
             return
         while len(self._children) < self._options.children:
-            child = ChildProcess(self._options)
+            try:
+                child = ChildProcess(self._options)
+            except (
+                OSError
+            ) as error:  # too many processes or descriptors, no memory: those that run are to go on
+                pause = self._starts.refused()
+                logger.error("cannot start a child, trying again in %.1f s: %s", pause, error)
+                return
             self._children.append(child)
             logger.info(
                 "child %d started", child.pid, extra={"worker": child.owner, "event": "child_started"}

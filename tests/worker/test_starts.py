@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+import gc
+import os
+import subprocess
 import time
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from reliq.worker.options import WorkerOptions
 from reliq.worker.starts import MOST_FAILURES, FailedStarts
+from reliq.worker.supervisor import Supervisor
 
 
 def dead(*, claims: int = 0) -> Any:
@@ -32,3 +39,19 @@ def test_a_worker_whose_children_are_killed_from_outside_while_they_work_goes_on
             starts.ended(dead(), -9, by_a_task=False, others_work=True) == 0 for _ in range(MOST_FAILURES)
         )
     assert starts.next_at > time.monotonic()
+
+
+def test_a_child_that_the_system_refuses_leaves_no_descriptor_and_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*args: object, **options: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    before = os.listdir("/proc/self/fd")
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    supervisor = Supervisor(SimpleNamespace(name="a"), WorkerOptions(concurrency=2))
+    supervisor._fill_up()
+    assert supervisor._children == []
+    assert supervisor._starts.next_at > time.monotonic()
+    gc.collect()
+    assert os.listdir("/proc/self/fd") == before
