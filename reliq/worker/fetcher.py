@@ -116,6 +116,8 @@ class Fetcher:
         return list(zip(claimed.deliveries, indices, strict=True))
 
     def _note_alone(self, claimed: Claimed, alone: bool, now: float) -> None:
+        if alone:
+            self._drain_until = 0.0  # it was let in, here or elsewhere
         if not claimed.wants_alone or alone or now < self._deaf_until:
             return
         self._drain_until = now + DRAIN

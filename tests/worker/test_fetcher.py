@@ -160,3 +160,21 @@ def test_a_charged_message_is_let_in_but_does_not_starve_the_rest_for_ever(
     now = time.monotonic()
     monkeypatch.setattr(module.time, "monotonic", lambda: now + module.DRAIN + 1)
     assert parts.fetch(alone=False) is not None
+
+
+def test_once_a_charged_message_was_let_in_the_next_claims_are_not_held_up(parts: Parts) -> None:
+    parts.publish("poison")
+    taken = parts.engine.claim("other", ["q"], limit=1, seq=1).deliveries
+    parts.engine.bury("other", started=[taken[0].receipt])
+    parts.publish("before")
+    (before,) = parts.fetch() or []
+    parts.clock.advance(1.1)
+    parts.fetch(alone=False)  # says that one waits for empty hands
+    assert parts.fetch(alone=False) is None
+    parts.end(*before)
+    (poison,) = parts.fetch(alone=True) or []
+    assert poison[0] == "poison"
+    parts.end(*poison)
+    parts.publish("after")
+    assert parts.fetch(alone=True)
+    assert parts.fetch(alone=False) is not None
