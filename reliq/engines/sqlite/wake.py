@@ -7,6 +7,7 @@ so no wake is lost between the two.  A process that died idle is noticed when se
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import random
@@ -28,6 +29,7 @@ _LONGEST = 100  # bytes of a socket's path; the kernel's limit is 104 to 108
 _LOOK_EVERY = 0.005  # seconds, at a clock that does not run by itself
 _SWEPT = 100  # sockets looked at by one sweep
 _POLL_EVERY = 0.02  # seconds, where there are no sockets of this kind
+_FULL = (errno.EAGAIN, errno.EWOULDBLOCK, errno.ENOBUFS)  # it has more wakes than it has read
 _names = msgspec.json.Decoder(list[str])
 
 
@@ -80,6 +82,9 @@ class Waking:
         """Ends by `release`."""
         with self._lock:
             seat = self._idle.pop() if self._idle else self._bind()
+            if seat is not None and not os.path.exists(seat[1]):  # somebody cleans up the folder
+                seat[0].close()
+                seat = self._bind()
             if seat is None:
                 return Call(self._clock, None, "", seconds)
             self._busy.append(seat)
@@ -99,17 +104,17 @@ class Waking:
     def send(self, address: str) -> bool:
         """False: nobody listens there any more."""
         with self._lock:
-            if self._sender is None:
-                self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-                self._sender.setblocking(False)
             try:
+                if self._sender is None:
+                    self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                    self._sender.setblocking(False)
                 self._sender.sendto(b"!", address)
-            except BlockingIOError:
-                return True  # it has more wakes than it has read
-            except OSError:
+            except ConnectionRefusedError:  # it was killed
                 with contextlib.suppress(OSError):
                     os.unlink(address)
                 return False
+            except OSError as error:
+                return error.errno in _FULL
             return True
 
     def close(self) -> None:
@@ -142,7 +147,10 @@ class Waking:
     def _bind(self) -> tuple[socket.socket, str] | None:
         if not hasattr(socket, "AF_UNIX"):
             return None
-        sleeper = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            sleeper = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        except OSError:  # no descriptor is left
+            return None
         address = str(self._folder / f"{os.getpid()}-{secrets.token_hex(6)}")
         try:
             self._folder.mkdir(mode=0o700, exist_ok=True)
