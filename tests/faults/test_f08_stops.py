@@ -45,7 +45,7 @@ def stop_cycles(rig: Rig, *, cycles: int, workers: int, longest: float, grace: f
         assert sum(o.held for o in rig.engine.owners()) == 0, (
             f"cycle {cycle}: what had not started is given back"
         )
-    with rig.fleet("-c", "4", size=1) as fleet:
+    with rig.fleet("-c", "2", "--threads", "64", size=1, lease=30.0) as fleet:
         rig.await_drained(timeout)
         fleet.stop()
     report = rig.check(max_crashes=20)
