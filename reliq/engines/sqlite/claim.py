@@ -30,7 +30,8 @@ _PROMOTE = """UPDATE message SET state = CASE WHEN crashes THEN 1 ELSE 0 END, pr
      ORDER BY due, seq LIMIT ?4)) AS d
   WHERE seq = d.due_seq"""
 _EXPIRED = """WHERE m.seq IN (SELECT seq FROM message INDEXED BY message_expires
-  WHERE expires IS NOT NULL AND expires <= ? AND state <= 2 ORDER BY expires LIMIT ?)"""
+  WHERE expires IS NOT NULL AND expires <= ? AND state <= 2 ORDER BY expires LIMIT ?)
+  ORDER BY m.expires, m.seq"""
 _LEASE = """UPDATE message SET state = 3, owner = ?, claim = ?, claimed = ?, fence = max(fence + 1, ?),
   attempt = attempt + 1, reason = NULL
   WHERE seq IN (SELECT seq FROM message INDEXED BY {index} WHERE state = {state} AND queue = ?
@@ -194,8 +195,12 @@ def _make_ready(step: Step, seen: Look, queues: str) -> bool:
     if seen.next_expiry is not None and seen.next_expiry <= step.now:
         moved = bool(drop_expired(step, _BOUND))
     if seen.next_due is not None and seen.next_due <= step.now:
+        left = _BOUND  # of all queues, or a backlog of many would hold the file's lock for long
         for queue in _names.decode(queues.encode()):
-            moved = bool(promote(step, queue, _BOUND)) or moved
+            left -= promote(step, queue, left)
+            if left <= 0:
+                break
+        moved = moved or left < _BOUND
     return moved
 
 
