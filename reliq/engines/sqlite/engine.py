@@ -180,8 +180,9 @@ class SqliteEngine(SqliteStore):
 
     def purge(self, queue: str) -> int:
         purged, done = 0, False
+        upto = self._link.read(operators.last)  # what is published meanwhile stays, or this might never end
         while not done:
-            some, done = self._link.write(operators.purge_some, queue, 1000)
+            some, done = self._link.write(operators.purge_some, queue, upto, 1000)
             purged += some
         return purged
 

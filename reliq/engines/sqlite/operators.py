@@ -22,6 +22,8 @@ _LIVE_QUEUES = (
     " UNION ".join(f"SELECT * FROM ({_QUEUES.format(index=index, state=state)})" for index, state in _WAITING)
     + " UNION SELECT queue FROM message INDEXED BY message_leased WHERE state = 3 ORDER BY 1"
 )
+_PURGED = """WHERE m.seq IN (SELECT seq FROM message INDEXED BY {index} WHERE state = {state} AND queue = ?
+  AND seq <= ? LIMIT ?)"""
 _DEPTH = """SELECT
   (SELECT count(*) FROM message INDEXED BY message_ready WHERE state = 0 AND queue = ?1)
     + (SELECT count(*) FROM message INDEXED BY message_charged WHERE state = 1 AND queue = ?1),
@@ -81,9 +83,17 @@ def remove(step: Step, id: str) -> bool:
     return True
 
 
-def purge_some(step: Step, queue: str, limit: int) -> tuple[int, bool]:
-    """Drop up to `limit` waiting messages of a queue: how many, and whether there were no more."""
-    found = select(step.execute, "WHERE m.state IN (0, 1, 2) AND m.queue = ? LIMIT ?", (queue, limit))
+def last(execute: Any) -> int:
+    """The number of the message that was accepted last."""
+    return execute("SELECT coalesce(max(seq), 0) FROM message").fetchone()[0]  # type: ignore[no-any-return]
+
+
+def purge_some(step: Step, queue: str, upto: int, limit: int) -> tuple[int, bool]:
+    """Drop up to `limit` waiting messages of a queue, accepted before `upto`: how many, and whether that was all."""
+    found: list[Row] = []
+    for index, state in _WAITING:
+        if len(found) < limit:
+            found += select(step.execute, _PURGED.format(index=index, state=state), (queue, upto, limit - len(found)))
     endings = Endings(step)
     purged = 0
     for old in found:

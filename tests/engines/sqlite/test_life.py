@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from reliq.engines.sqlite import SqliteEngine
+from reliq.engines.sqlite import SqliteEngine, operators
+from reliq.engines.sqlite.connection import Step
+from reliq.engines.sqlite.publish import encoded, publish
 from reliq.policy.clock import VirtualClock
 from reliq.ports.values import Publication, Settlement
 
@@ -70,3 +73,35 @@ def test_a_reap_with_nothing_to_do_writes_nothing(engine: SqliteEngine, publicat
     engine.reap()
     engine.claim("owner", ["empty"], limit=10, seq=1)
     assert engine._link._db.total_changes == before
+
+
+def test_a_purge_ends_while_others_publish(
+    engine: SqliteEngine, publication: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.publish([publication() for _ in range(1500)])
+    some = operators.purge_some
+
+    def and_publish(step: Step, *args: Any) -> tuple[int, bool]:
+        answer = some(step, *args)
+        publish(step, more := [publication() for _ in range(1000)], encoded(more))
+        return answer
+
+    monkeypatch.setattr(operators, "purge_some", and_publish)
+    assert engine.purge("q") == 1500
+    assert engine.depth("q").ready == 2000
+    assert engine.audit().balanced
+
+
+def test_one_claim_promotes_a_bounded_number_of_all_queues(
+    opened: Callable[..., SqliteEngine], clock: VirtualClock, publication: Make
+) -> None:
+    engine = opened(clock=clock)
+    queues = [f"q{number}" for number in range(10)]
+    for queue in queues:
+        engine.publish([publication(queue=queue, delay=1000) for _ in range(300)])
+    clock.advance(2)
+    engine.register("owner", 30)
+    assert len(engine.claim("owner", queues, limit=10, seq=1).deliveries) == 10
+    assert sum(engine.depth(queue).due for queue in queues) == 2000  # the lock is not held for a whole backlog
+    found = [d for seq in range(2, 6) for d in engine.claim("owner", queues, limit=1000, seq=seq).deliveries]
+    assert len(found) == 2990

@@ -6,7 +6,16 @@ from typing import Any
 
 import pytest
 
-from reliq.engines.sqlite import SqliteEngine, claim, owners, reap, rows, settle, store  # fmt: skip
+from reliq.engines.sqlite import (  # fmt: skip
+    SqliteEngine,
+    claim,
+    operators,
+    owners,
+    reap,
+    rows,
+    settle,
+    store,
+)
 from reliq.engines.sqlite.rows import COLUMNS, FROM
 
 
@@ -25,6 +34,13 @@ def hot() -> list[tuple[str, str]]:
     found += [
         ("reap._TOMBSTONES, lapsed", reap._TOMBSTONES.format(lapsed="<= ?")),
         ("reap._TOMBSTONES, free", reap._TOMBSTONES.format(lapsed="IS NULL")),
+        *(
+            (
+                f"operators._PURGED, {index}",
+                f"SELECT {COLUMNS} {FROM} " + operators._PURGED.format(index=index, state=state),
+            )
+            for index, state in operators._WAITING
+        ),
         ("claim._EXPIRED", f"SELECT {COLUMNS} {FROM} {claim._EXPIRED}"),
         ("owners._HELD", f"SELECT {COLUMNS} {FROM} {owners._HELD}"),
     ]
