@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections.abc import Callable
 from typing import Any
 
 from reliq.errors import BrokerError
@@ -77,12 +78,16 @@ class Bench:
         self._interrupts.cancel(id)
         self._loop.cancel(id)
 
-    def run(self) -> None:
-        """Work until stopped or used up, finish what has started, settle it."""
+    def run(self, ready: Callable[[], object] = bool) -> None:
+        """Work until stopped or used up, finish what has started, settle it.
+
+        `ready()` is called when the start is over: what middleware loads belongs to it.
+        """
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_a_fork)
         self._flusher.start()
         self._startup()
+        ready()
         try:
             self._slots.run()
             self._await_async()

@@ -144,7 +144,7 @@ class Board:
 
     # --- flags: one writer each ---
 
-    ready = _Flag(_READY)  # the child has imported the app and begins to claim
+    ready = _Flag(_READY)  # the child has imported the app, its middleware has started, it begins to claim
     full = _Flag(_FULL)  # it claims nothing because its hands are full
     paused = _Flag(_PAUSED)  # it claims nothing because it was told so
     orphaned = _Flag(_ORPHANED)  # the broker says that its owner is dead

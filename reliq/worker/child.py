@@ -61,8 +61,7 @@ class Child:
         bench = self._bench = Bench(app, self._spec.options, self._board, self._owner)
         if self._stopped:
             bench.stop()
-        self._ready()
-        bench.run()
+        bench.run(self._ready)
         self._board.retired = True
         app.close()
         return 0

@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from reliq.worker import health
 from reliq.worker.health import ChildHealth, Health
 
@@ -88,8 +90,9 @@ def test_the_watchdog_replaces_a_child_that_claims_nothing(place: Any, until: An
     until(after.ready)
 
 
-def test_the_watchdog_leaves_a_long_import_in_peace(place: Any, until: Any) -> None:
-    worker = place.worker(watchdog=0.5, renew_every=0.1, env={"RELIQ_TEST_BREAK": "slow import"})
+@pytest.mark.parametrize("what", ["import", "startup"])
+def test_the_watchdog_leaves_a_long_start_in_peace(place: Any, until: Any, what: str) -> None:
+    worker = place.worker(watchdog=0.5, renew_every=0.1, env={"RELIQ_TEST_BREAK": f"slow {what}"})
     handle = place.task("quick").delay(1)
     until(handle.ready)
     assert "has not claimed" not in worker.log

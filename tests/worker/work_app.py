@@ -53,6 +53,8 @@ class Notes(Middleware):
         return [Broken(), Ticking()]
 
     def startup(self, worker: Any) -> None:
+        if os.environ.get("RELIQ_TEST_BREAK") == "slow startup":
+            time.sleep(1.5)
         note("startup", worker.owner)
 
     def shutdown(self, worker: Any) -> None:
