@@ -178,7 +178,9 @@ class Connection:
         return self._turn
 
     def _begin_turn(self, entered: float) -> None:
-        self._until = entered + DEADLINE  # the wait for the turn counts, or threads would add up their patience
+        self._until = (
+            entered + DEADLINE
+        )  # the wait for the turn counts, or threads would add up their patience
         if self._closed:
             raise BrokerUnavailable(f"The connection to {self.path} was closed; connect again", certain=True)
         if entered >= self._look_at:

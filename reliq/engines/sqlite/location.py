@@ -19,7 +19,19 @@ WORDS = {
     "normal": "survives a crash of the process; a power failure may take the last moments, never the whole",
     "full": "every confirmed message survives a power failure (one fsync per transaction)",
 }
-_NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.gluster", "fuse.s3")
+_NETWORK = (
+    "nfs",
+    "cifs",
+    "smb",
+    "9p",
+    "afs",
+    "ceph",
+    "glusterfs",
+    "lustre",
+    "fuse.sshfs",
+    "fuse.gluster",
+    "fuse.s3",
+)
 _OLDEST = (3, 35, 0)
 
 
@@ -48,7 +60,9 @@ def locate(url: str, *, app: str) -> Location:
     options = _options(url, parts.query)
     name = unquote(parts.path[1:])
     if name == ":memory:":
-        raise ConfigError("sqlite:///:memory: cannot be shared by processes; use memory:// for an engine in memory")
+        raise ConfigError(
+            "sqlite:///:memory: cannot be shared by processes; use memory:// for an engine in memory"
+        )
     return Location(
         path=Path(os.path.abspath(name)) if name else _own_file(app),
         durability=options.get("durability", "normal"),
@@ -65,7 +79,9 @@ def prepare(place: Location) -> None:
             "use a Python that is built with a newer one"
         )
     if not _has_json():
-        raise BrokerRefused(f"SQLite {sqlite3.sqlite_version} was built without JSON; use a Python built with it")
+        raise BrokerRefused(
+            f"SQLite {sqlite3.sqlite_version} was built without JSON; use a Python built with it"
+        )
     path, folder = place.path, place.path.parent
     if place.default:
         try:
@@ -75,15 +91,21 @@ def prepare(place: Location) -> None:
                 f"The folder {folder} of the default database cannot be made ({error}); name a file: sqlite:////path/to.db"
             ) from error
     if path.is_dir():
-        raise BrokerRefused(f"{path} is a folder, not a database; name a file in it: sqlite:///{path}/reliq.db")
+        raise BrokerRefused(
+            f"{path} is a folder, not a database; name a file in it: sqlite:///{path}/reliq.db"
+        )
     if not folder.is_dir():
-        raise BrokerRefused(f"The folder {folder} of the database does not exist; create it: mkdir -p {folder}")
+        raise BrokerRefused(
+            f"The folder {folder} of the database does not exist; create it: mkdir -p {folder}"
+        )
     if not os.access(folder, os.W_OK | os.X_OK):
         raise BrokerRefused(
             f"The folder {folder} cannot be written by uid {os.getuid()}; SQLite keeps {path.name}-wal beside the file"
         )
     if path.exists() and not os.access(path, os.R_OK | os.W_OK):
-        raise BrokerRefused(f"{path} cannot be read and written by uid {os.getuid()}; see its owner: ls -l {path}")
+        raise BrokerRefused(
+            f"{path} cannot be read and written by uid {os.getuid()}; see its owner: ls -l {path}"
+        )
     kind = file_system(folder)
     if kind.startswith(_NETWORK) and not place.allow_network_fs:
         raise BrokerRefused(

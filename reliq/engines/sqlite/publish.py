@@ -35,11 +35,15 @@ def encoded(publications: Sequence[Publication]) -> list[bytes | str]:
     return payloads
 
 
-def publish(step: Step, publications: Sequence[Publication], payloads: Sequence[bytes | str]) -> list[Published]:
+def publish(
+    step: Step, publications: Sequence[Publication], payloads: Sequence[bytes | str]
+) -> list[Published]:
     """One answer for each, in order."""
     if len(publications) >= MANY and not step.again and all(map(_plain, publications, payloads)):
         return _many(step, publications, payloads)  # type: ignore[arg-type]
-    return [_one(step, publication, payload) for publication, payload in zip(publications, payloads, strict=True)]
+    return [
+        _one(step, publication, payload) for publication, payload in zip(publications, payloads, strict=True)
+    ]
 
 
 def _plain(publication: Publication, payload: bytes | str) -> bool:

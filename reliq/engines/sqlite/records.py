@@ -23,10 +23,14 @@ class SqliteStore:
     def store_get(self, key: str) -> Value | None:
         return self._link.read(store.get, self._clock.now_ms(), _checked(key))
 
-    def store_put(self, key: str, data: bytes, *, ttl: float | None = None, holder: str | None = None) -> Value:
+    def store_put(
+        self, key: str, data: bytes, *, ttl: float | None = None, holder: str | None = None
+    ) -> Value:
         return self._link.write(_put, _checked(key), data, ttl, holder)
 
-    def store_add(self, key: str, data: bytes, *, ttl: float | None = None, holder: str | None = None) -> bool:
+    def store_add(
+        self, key: str, data: bytes, *, ttl: float | None = None, holder: str | None = None
+    ) -> bool:
         def add(step: Step) -> bool:
             free = store.get(step.execute, step.now, key) is None
             if free:
@@ -77,7 +81,9 @@ class SqliteStore:
             if limit is not None and total > limit:
                 return None
             expires = _expires(step, ttl) if value is None else value.expires
-            store.put(step.execute, step.now, key, b"%d" % total, expires, None if value is None else value.holder)
+            store.put(
+                step.execute, step.now, key, b"%d" % total, expires, None if value is None else value.holder
+            )
             return total
 
         _checked(key)
@@ -114,5 +120,3 @@ def _checked(key: str) -> str:
     if not 1 <= len(key) <= 512:
         raise ValueError(f"A key has 1 to 512 characters, this one has {len(key)}")
     return key
-
-

@@ -34,7 +34,9 @@ def settle(step: Step, settlements: Sequence[Settlement]) -> list[Settled]:
     if batches is None:
         return [settle_one(step, settlement) for settlement in settlements]
     for (owner, fence, value), ids in batches.items():
-        touched = step.execute(_PLAIN, (step.now, step.now, value, _json.encode(ids).decode(), fence, owner)).rowcount
+        touched = step.execute(
+            _PLAIN, (step.now, step.now, value, _json.encode(ids).decode(), fence, owner)
+        ).rowcount
         if touched != len(ids):
             raise BeginAgain
         step.done += touched

@@ -45,7 +45,9 @@ def remove(execute: Any, key: str) -> None:
 def scan(execute: Any, now: int, prefix: str, limit: int, after: str) -> list[tuple[str, Value]]:
     # Keys with the prefix stand together, so the first one beyond them ends the walk.
     end = _successor(prefix)
-    sql, bound = (_SCAN, ()) if end is None else (_SCAN.replace("AND substr", "AND key < ? AND substr"), (end,))
+    sql, bound = (
+        (_SCAN, ()) if end is None else (_SCAN.replace("AND substr", "AND key < ? AND substr"), (end,))
+    )
     rows = execute(sql, (after, prefix, *bound, prefix, prefix, now, limit)).fetchall()
     return [(row[0], Value(*row[1:])) for row in rows]
 
@@ -74,7 +76,8 @@ def index_remove(execute: Any, index: str, member: str) -> bool:
 
 def index_due(execute: Any, index: str, before: int, limit: int) -> list[tuple[str, int]]:
     rows: list[tuple[str, int]] = execute(
-        "SELECT member, at FROM idx WHERE name = ? AND at <= ? ORDER BY at, member LIMIT ?", (index, before, limit)
+        "SELECT member, at FROM idx WHERE name = ? AND at <= ? ORDER BY at, member LIMIT ?",
+        (index, before, limit),
     ).fetchall()
     return rows
 

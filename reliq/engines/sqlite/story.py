@@ -61,7 +61,9 @@ class Story:
             steps = _decoder.decode(row.history)
         else:
             delayed = row.due > row.published
-            steps = [Transition(row.published, "due" if delayed else "ready", due=row.due if delayed else None)]
+            steps = [
+                Transition(row.published, "due" if delayed else "ready", due=row.due if delayed else None)
+            ]
         fence = steps[-1].fence
         if row.promoted is not None:
             # The attempt of the step before: a promotion changes none.
@@ -74,6 +76,8 @@ class Story:
             held_by = row.owner_name if row.claimed is not None else None
             error = row.error if row.erred else None
             steps.append(
-                Transition(row.ended, _NAMES[row.state], row.reason, held_by, row.attempt, row.fence, None, error)
+                Transition(
+                    row.ended, _NAMES[row.state], row.reason, held_by, row.attempt, row.fence, None, error
+                )
             )
         return steps

@@ -25,7 +25,9 @@ def locked(file: Path, engine: SqliteEngine) -> sqlite3.Connection:
 
 
 def idler_that_died(engine: SqliteEngine) -> None:
-    engine._link._db.execute("INSERT INTO waiter (address, until, queues) VALUES ('/nowhere', 9e15, '[\"q\"]')")
+    engine._link._db.execute(
+        "INSERT INTO waiter (address, until, queues) VALUES ('/nowhere', 9e15, '[\"q\"]')"
+    )
 
 
 def test_an_accepted_message_is_not_called_refused_because_its_wake_could_not_be_passed_on(

@@ -102,6 +102,8 @@ def test_one_claim_promotes_a_bounded_number_of_all_queues(
     clock.advance(2)
     engine.register("owner", 30)
     assert len(engine.claim("owner", queues, limit=10, seq=1).deliveries) == 10
-    assert sum(engine.depth(queue).due for queue in queues) == 2000  # the lock is not held for a whole backlog
+    assert (
+        sum(engine.depth(queue).due for queue in queues) == 2000
+    )  # the lock is not held for a whole backlog
     found = [d for seq in range(2, 6) for d in engine.claim("owner", queues, limit=1000, seq=seq).deliveries]
     assert len(found) == 2990

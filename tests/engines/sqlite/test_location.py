@@ -61,7 +61,9 @@ def test_a_wrong_url_is_refused_with_the_right_one(url: str, words: str) -> None
 def test_the_url_of_an_engine_leads_to_the_same_file(tmp_path: Path) -> None:
     engine = connect(f"sqlite:///{tmp_path}/a%20b.db?durability=full")
     try:
-        assert locate(engine.url, app="x") == locate(f"sqlite:///{tmp_path}/a%20b.db?durability=full", app="x")
+        assert locate(engine.url, app="x") == locate(
+            f"sqlite:///{tmp_path}/a%20b.db?durability=full", app="x"
+        )
     finally:
         engine.close()
 
@@ -88,7 +90,9 @@ def test_a_folder_instead_of_a_file_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["folder", "file"])
-def test_what_cannot_be_written_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str) -> None:
+def test_what_cannot_be_written_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, what: str
+) -> None:
     # Root may write everywhere, so the answer of the system is given here.
     (tmp_path / "a.db").touch()
     closed = tmp_path if what == "folder" else tmp_path / "a.db"

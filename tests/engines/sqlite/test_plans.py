@@ -65,7 +65,9 @@ def test_no_statement_walks_over_all_messages(engine: SqliteEngine, name: str, s
 
 def test_the_ready_index_gives_the_order_without_sorting(engine: SqliteEngine) -> None:
     def plan(execute: Any) -> str:
-        return " ".join(row[3] for row in execute(f"EXPLAIN QUERY PLAN {claim._LEASE_READY}", [None] * 7).fetchall())
+        return " ".join(
+            row[3] for row in execute(f"EXPLAIN QUERY PLAN {claim._LEASE_READY}", [None] * 7).fetchall()
+        )
 
     steps = engine._link.read(plan)
     assert "message_ready (queue=?)" in steps
@@ -74,7 +76,9 @@ def test_the_ready_index_gives_the_order_without_sorting(engine: SqliteEngine) -
 
 def test_a_batch_of_one_queue_is_read_in_its_order_without_sorting(engine: SqliteEngine) -> None:
     def plan(execute: Any) -> str:
-        return " ".join(row[3] for row in execute(f"EXPLAIN QUERY PLAN {claim._BATCH_ONE}", (1, 1)).fetchall())
+        return " ".join(
+            row[3] for row in execute(f"EXPLAIN QUERY PLAN {claim._BATCH_ONE}", (1, 1)).fetchall()
+        )
 
     steps = engine._link.read(plan)
     assert "message_leased (owner=? AND claim=?)" in steps
@@ -83,6 +87,8 @@ def test_a_batch_of_one_queue_is_read_in_its_order_without_sorting(engine: Sqlit
 
 def test_a_settlement_finds_its_messages_by_id(engine: SqliteEngine) -> None:
     def plan(execute: Any) -> str:
-        return " ".join(row[3] for row in execute(f"EXPLAIN QUERY PLAN {settle._PLAIN}", [None] * 6).fetchall())
+        return " ".join(
+            row[3] for row in execute(f"EXPLAIN QUERY PLAN {settle._PLAIN}", [None] * 6).fetchall()
+        )
 
     assert "message_id (id=?)" in engine._link.read(plan)
