@@ -101,7 +101,7 @@ class Broker(Protocol):
         """Apply `settlements` as `settle` does, then lease up to `limit` ready messages to `owner`, in one step.
 
         Waiting messages whose `expires` has come, of whatever queue, are dropped("expired") first, then due messages
-        of these queues whose time has come are promoted, in due order (1000 of each at least, where there are as
+        of these queues whose time has come are promoted, in due order (at least 1000 of either, where there are as
         many); an expired message is never leased.  `queues` in the order given: the first that has work serves first;
         within a queue the highest priority first, first in first out within a priority.  (Fairness between queues is
         the caller's: it rotates the list.)  A lease gives the message attempt + 1 and the fence max(last fence + 1,
@@ -217,7 +217,7 @@ class Broker(Protocol):
         ...
 
     def purge(self, queue: str) -> int:
-        """Drop every waiting message of a queue, dropped("purged"), on_end applied; how many."""
+        """Drop what waits in a queue, oldest accepted first: dropped("purged"), on_end applied; how many."""
         ...
 
     def audit(self) -> Audit:
