@@ -122,7 +122,7 @@ class Connection:
         return result
 
     def _transact(
-        self, change: Callable[..., T], args: tuple[Any, ...], *, again: bool = False
+        self, change: Callable[..., T], args: tuple[Any, ...], *, again: bool = False, last: bool = False
     ) -> tuple[T, Callable[[], None] | None]:
         execute = self._db.execute
         committing = False
@@ -137,10 +137,12 @@ class Connection:
             self._place = step.place
         except BeginAgain:
             self._roll_back()
-            return self._transact(change, args, again=True)
+            return self._transact(change, args, again=True, last=last)
         except BaseException as error:
             self._roll_back()
             if isinstance(error, sqlite3.Error):
+                if not last and _full(error) and self._make_room():
+                    return self._transact(change, args, again=again, last=True)
                 raise self._translate(error, certain=not committing) from error
             raise
         return result, after
@@ -225,6 +227,13 @@ class Connection:
                         certain=certain,
                     ) from error
             time.sleep(random.uniform(0.0001, 0.0005))
+
+    def _make_room(self) -> bool:
+        """Empty the log into the file, so that it begins anew: then it needs no more of the disk."""
+        with contextlib.suppress(sqlite3.Error):
+            _, logged, moved = self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            return bool(0 < logged == moved)
+        return False
 
     def _roll_back(self) -> None:
         try:
@@ -353,6 +362,11 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _busy(error: sqlite3.Error) -> bool:
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _full(error: sqlite3.Error) -> bool:
+    """The disk, or what a quota leaves of it; the write was refused, so nothing was committed."""
+    return getattr(error, "sqlite_errorcode", 0) in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE)
 
 
 def _statements(script: str) -> list[str]:

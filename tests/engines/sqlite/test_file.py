@@ -128,6 +128,24 @@ def test_a_write_the_system_refuses_loses_nothing(
     assert engine._link.read(lambda execute: execute("PRAGMA integrity_check").fetchone()) == ("ok",)
 
 
+def test_a_full_disk_stops_no_one_who_only_works_off_what_there_is(
+    engine: SqliteEngine, file: Path, publication: Make
+) -> None:
+    engine.register("owner", 30)
+    for _ in range(50):
+        engine.publish([publication()])
+    log = file.with_name(file.name + "-wal").stat().st_size
+    assert log > 2 * file.stat().st_size
+    with no_file_beyond(log + 100):
+        for seq in range(1, 11):
+            claimed = engine.claim("owner", ["q"], limit=5, seq=seq)
+            assert len(claimed.deliveries) == 5
+            engine.settle([Settlement(delivery.receipt, "done") for delivery in claimed.deliveries])
+    assert engine.audit().states["done"] == 50
+    assert engine.audit().balanced
+    assert engine._link.read(lambda execute: execute("PRAGMA integrity_check").fetchone()) == ("ok",)
+
+
 def test_a_forged_ending_is_named_by_the_audit(engine: SqliteEngine, file: Path, publication: Make) -> None:
     engine.publish([publication("forged"), publication("honest")])
     altered(file, "UPDATE message SET state = 4, ended = 1, gone = 9e15, claimed = 1 WHERE id = 'forged'")
