@@ -70,8 +70,8 @@ class Reaping:
         self._promote()
         purged = 0
         if seen.gone and self._left > 0:
-            purged = self._link.write(purge, self._left)
-            self._left -= purged
+            purged, touched = self._link.write(purge, self._left)
+            self._left -= touched
         if (seen.lapsed or seen.waiters or seen.owners) and self._left > 0:
             self._left -= self._link.write(_collect, self._left)
         return Ended(tuple(self._moved), tuple(self._buried), purged, more=self._left <= 0)
@@ -115,16 +115,20 @@ class Reaping:
                 self._left -= self._link.write(claim.promote, queue, self._left)
 
 
-def purge(step: Step, limit: int) -> int:
-    """Remove ended records past their life; an id still in its window leaves a tombstone.  How many records went."""
+def purge(step: Step, limit: int) -> tuple[int, int]:
+    """Remove ended records past their life; an id still in its window leaves a tombstone, which goes later.
+
+    How many records went, and how many rows were touched.
+    """
     buried: int = step.execute(_BURY, (step.now, limit)).rowcount
     last: int = step.execute(_LAST.format(states="IN (4, 5, 6)"), (step.now,)).rowcount
     deleted: int = step.execute(_PURGE, (step.now, max(0, limit - buried - last))).rowcount
     step.execute(_LAST.format(states="= 7"), (step.now,))
-    step.execute(_TOMBSTONES.format(lapsed="<= ?"), (step.now, limit))
-    step.execute(_TOMBSTONES.format(lapsed="IS NULL"), (limit,))
-    step.purged += buried + last + deleted
-    return buried + last + deleted
+    lapsed: int = step.execute(_TOMBSTONES.format(lapsed="<= ?"), (step.now, limit)).rowcount
+    free: int = step.execute(_TOMBSTONES.format(lapsed="IS NULL"), (limit,)).rowcount
+    purged = buried + last + deleted
+    step.purged += purged
+    return purged, purged + lapsed + free
 
 
 def _collect(step: Step, limit: int) -> int:

@@ -107,3 +107,20 @@ def test_one_claim_promotes_a_bounded_number_of_all_queues(
     )  # the lock is not held for a whole backlog
     found = [d for seq in range(2, 6) for d in engine.claim("owner", queues, limit=1000, seq=seq).deliveries]
     assert len(found) == 2990
+
+
+def test_one_sweep_removes_all_tombstones_whose_time_is_over(
+    opened: Callable[..., SqliteEngine], clock: VirtualClock, publication: Make
+) -> None:
+    engine = opened(clock=clock)
+    for number in range(3):
+        engine.publish([publication(keep=0) for _ in range(900)])
+        done(engine, f"owner-{number}")
+    while engine.reap().more:
+        pass
+    assert rows(engine, "message") == 2700  # their ids are duplicates for a minute
+    clock.advance(61)
+    while engine.reap().more:
+        pass
+    assert rows(engine, "message") == 1
+    assert engine.audit().balanced
