@@ -171,7 +171,8 @@ class Broker(Protocol):
     def reap(self, limit: int = 1000, *, grace: float = 0.0) -> Ended:
         """House-keeping: at most about `limit` messages per call, `more` says whether to call again.
 
-        Owners whose lease is over for more than `grace` seconds are buried with started=None; due messages are
+        Owners whose lease is over for more than `grace` seconds are buried with started=None (where the clock was set
+        back, no lease lasts longer from now than it was given for); due messages are
         promoted; waiting ones that expired are dropped("expired"); ended records past their life are purged; lapsed
         store records are collected.  `moved` has what was taken back, charged or ended, not what was promoted.
         """

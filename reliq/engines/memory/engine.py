@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from reliq.engines.memory.bury import bury
@@ -101,8 +100,8 @@ class MemoryEngine(MemoryStore):
                 raise BrokerRefused(
                     f"Owner {owner} is dead; a new process registers under a new id", owner=owner
                 )
-            known = memory.owners.setdefault(owner, Owner(owner, now, now, dict(about or {})))
-            known.expires = now + math.ceil(lease * 1000)
+            known = memory.owners.setdefault(owner, Owner(owner, now, now, 0, dict(about or {})))
+            known.renew(now, lease)
 
     def claim(
         self,
@@ -171,7 +170,7 @@ class MemoryEngine(MemoryStore):
             known = memory.owners.get(owner)
             if known is None:
                 return Renewal(False)
-            known.expires = memory.messages.now + math.ceil(lease * 1000)
+            known.renew(memory.messages.now, lease)
             return Renewal(True, tuple(message.id for message in known.held.values() if message.cancel))
 
     def bury(

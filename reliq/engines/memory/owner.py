@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -19,11 +20,16 @@ class Owner:
     name: str
     since: int
     expires: int
+    lease: int  # ms that each renewal lasts
     about: Mapping[str, str]
     held: dict[str, Message] = field(default_factory=dict)  # in the order of the claims
     seq: int | None = None  # of the last claim that leased something
     batch: tuple[Receipt, ...] = ()  # what that one leased
     calls: int = 0  # tells a blocked claim that a newer one came
+
+    def renew(self, now: int, lease: float) -> None:
+        self.lease = math.ceil(lease * 1000)
+        self.expires = now + self.lease
 
     @property
     def holds_charged(self) -> bool:

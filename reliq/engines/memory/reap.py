@@ -31,6 +31,8 @@ class Reaping:
     def _bury(self, grace: float) -> None:
         latest = self._memory.messages.now - grace * 1000
         for owner in list(self._memory.owners.values()):
+            # Only a clock that was set back leaves a lease with more time than it lasts.
+            owner.expires = min(owner.expires, self._memory.messages.now + owner.lease)
             if self._left > 0 and owner.expires < latest:
                 taken = bury(self._memory, owner.name, None)
                 self._moved += taken

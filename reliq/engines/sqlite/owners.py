@@ -33,15 +33,16 @@ def register(step: Step, name: str, lease: float, about: Mapping[str, str]) -> N
     if state is not None and state[1] != 0:
         raise BrokerRefused(f"Owner {name} is dead; a new process registers under a new id", owner=name)
     step.execute(
-        """INSERT INTO owner (name, state, since, expires, about) VALUES (?, 0, ?, ?, ?)
-           ON CONFLICT (name) DO UPDATE SET expires = excluded.expires""",
-        (name, step.now, _until(step, lease), msgspec.json.encode(dict(about)).decode()),
+        """INSERT INTO owner (name, state, since, expires, lease, about) VALUES (?, 0, ?, ?, ?, ?)
+           ON CONFLICT (name) DO UPDATE SET expires = excluded.expires, lease = excluded.lease""",
+        (name, step.now, step.now + _ms(lease), _ms(lease), msgspec.json.encode(dict(about)).decode()),
     )
 
 
 def renew(step: Step, name: str, lease: float) -> Renewal:
     renewed = step.execute(
-        "UPDATE owner SET expires = ? WHERE name = ? AND state = 0", (_until(step, lease), name)
+        "UPDATE owner SET expires = ?, lease = ? WHERE name = ? AND state = 0",
+        (step.now + _ms(lease), _ms(lease), name),
     ).rowcount
     if not renewed:
         return Renewal(False)
@@ -141,5 +142,5 @@ def _state(execute: Any, name: str) -> tuple[int, int] | None:
     return found
 
 
-def _until(step: Step, lease: float) -> int:
-    return step.now + math.ceil(lease * 1000)
+def _ms(lease: float) -> int:
+    return math.ceil(lease * 1000)

@@ -10,6 +10,10 @@ from reliq.engines.sqlite.rows import find
 from reliq.ports.values import Ended, Moved
 
 _OVER = "SELECT name FROM owner WHERE state < 2 AND (state = 1 OR expires < ?) ORDER BY state DESC, expires LIMIT ?"
+# Only a clock that was set back leaves a lease with more time than it lasts; the dead would keep theirs for that long.
+_TOO_LONG = "state = 0 AND expires > ?1 + lease"
+_ANY_TOO_LONG = f"SELECT EXISTS (SELECT 1 FROM owner WHERE {_TOO_LONG} + 1000)"
+_SHORTEN = f"UPDATE owner SET expires = ?1 + lease WHERE {_TOO_LONG}"
 _STILL_OVER = "SELECT 1 FROM owner WHERE name = ? AND (state = 1 OR expires < ?)"
 # A walk from queue to queue along the index: the cost is the number of queues, not of messages.
 _DUE_QUEUES = """WITH RECURSIVE q (name) AS (
@@ -88,6 +92,8 @@ class Reaping:
                 return False, []  # renewed meanwhile
             return owners.bury(step, name, None)
 
+        if self._link.read(lambda execute: execute(_ANY_TOO_LONG, (self._now,)).fetchone()[0]):
+            self._link.write(lambda step: step.execute(_SHORTEN, (step.now,)))
         for name in self._link.read(names):
             if self._left <= 0:
                 break

@@ -51,11 +51,12 @@ CREATE INDEX message_gone ON message (gone) WHERE state >= 4;
 CREATE INDEX message_expires ON message (expires) WHERE expires IS NOT NULL AND state <= 2;
 
 CREATE TABLE owner (
-  id INTEGER PRIMARY KEY,
+  id INTEGER PRIMARY KEY AUTOINCREMENT, -- never used again, or a record would name the wrong one
   name TEXT NOT NULL UNIQUE,
   state INTEGER NOT NULL,               -- 0 live, 1 dead, 2 gone
   since INTEGER NOT NULL,
   expires INTEGER NOT NULL,             -- of a gone owner: when it was buried
+  lease INTEGER NOT NULL,               -- how long each renewal lasts
   claim INTEGER NOT NULL DEFAULT -1,    -- its last seq that leased something
   alone INTEGER,                        -- the message it was given alone, if that is still leased
   about TEXT NOT NULL DEFAULT '{}'

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from reliq.ports.broker import Engine
 from reliq.ports.values import Ended
 from reliq.testing.contracts.base import Contract, MovableClock
@@ -43,6 +45,21 @@ class Reaping(Contract):
         clock.advance(20)
         live, delivery = bench.leased()
         clock.advance(20)
+        assert engine.reap().owners == (dead.name,)
+        assert live.settle(delivery).status == "applied"
+
+    def test_a_clock_set_back_does_not_prolong_the_lease_of_the_dead(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        if not hasattr(clock, "jump"):
+            pytest.skip("the clock cannot be set back")
+        dead, _ = bench.leased()
+        clock.jump(-3600)
+        assert engine.reap().owners == ()
+        live, delivery = bench.leased()
+        clock.advance(25)
+        assert engine.renew(live.name, 30).live
+        clock.advance(6)
         assert engine.reap().owners == (dead.name,)
         assert live.settle(delivery).status == "applied"
 

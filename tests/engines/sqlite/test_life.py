@@ -124,3 +124,18 @@ def test_one_sweep_removes_all_tombstones_whose_time_is_over(
         pass
     assert rows(engine, "message") == 1
     assert engine.audit().balanced
+
+
+def test_a_story_names_no_stranger_after_the_clock_was_set_back(
+    opened: Callable[..., SqliteEngine], clock: VirtualClock, publication: Make
+) -> None:
+    engine = opened(clock=clock)
+    engine.publish([publication("kept")])
+    clock.jump(-3600)
+    done(engine, "who ran it")
+    clock.advance(100)
+    engine.reap()  # forgets that owner, as it was gone before the oldest record, by the clock
+    engine.register("stranger", 30)
+    record = engine.get("kept")
+    assert record is not None
+    assert "stranger" not in {step.owner for step in record.transitions}
