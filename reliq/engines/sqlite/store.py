@@ -16,7 +16,7 @@ _PUT = """INSERT INTO store (key, value, version, expires, holder) VALUES (?, ?,
   ON CONFLICT (key) DO UPDATE SET value = excluded.value, version = excluded.version, expires = excluded.expires,
   holder = excluded.holder"""
 _SCAN = f"""SELECT key, value, version, expires, holder FROM store
-  WHERE key > ? AND key >= ? AND substr(key, 1, length(?)) = ? AND {_LIVE} ORDER BY key LIMIT ?"""
+  WHERE key > ? AND key >= ? AND key < ? AND {_LIVE} ORDER BY key LIMIT ?"""
 
 
 def get(execute: Any, now: int, key: str) -> Value | None:
@@ -43,12 +43,10 @@ def remove(execute: Any, key: str) -> None:
 
 
 def scan(execute: Any, now: int, prefix: str, limit: int, after: str) -> list[tuple[str, Value]]:
-    # Keys with the prefix stand together, so the first one beyond them ends the walk.
+    # Keys with the prefix stand together.  (SQLite's functions of texts would stop at a NUL.)
     end = _successor(prefix)
-    sql, bound = (
-        (_SCAN, ()) if end is None else (_SCAN.replace("AND substr", "AND key < ? AND substr"), (end,))
-    )
-    rows = execute(sql, (after, prefix, *bound, prefix, prefix, now, limit)).fetchall()
+    sql, bound = (_SCAN.replace("AND key < ?", ""), ()) if end is None else (_SCAN, (end,))
+    rows = execute(sql, (after, prefix, *bound, now, limit)).fetchall()
     return [(row[0], Value(*row[1:])) for row in rows]
 
 

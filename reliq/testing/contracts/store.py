@@ -228,6 +228,12 @@ class StoreContract(Contract):
             engine.store_put(key, b"")
         for prefix in ("a_", "a%", "a*", "a[", "A"):
             assert [key for key, _ in engine.store_scan(prefix)] == [f"{prefix}1" if prefix != "A" else "A_1"]
+        for key in ("\0a", "\0b", "\U0010ffff", "\U0010ffff\U0010ffff", "\U0010ffff1"):
+            engine.store_put(key, b"")
+        assert [key for key, _ in engine.store_scan("\0")] == ["\0a", "\0b"]
+        last = "\U0010ffff"
+        assert [key for key, _ in engine.store_scan(last)] == [last, f"{last}1", last + last]
+        assert [key for key, _ in engine.store_scan(last + last)] == [last + last]
 
     def test_keys_are_any_text(self, engine: Engine) -> None:
         keys = sorted(["ключ", "键", "🔑", "a b", "a\nb", "ü"])
