@@ -45,8 +45,9 @@ class Location(msgspec.Struct, frozen=True):
 
     @property
     def url(self) -> str:
-        options = f"?durability={self.durability}" if self.durability != "normal" else ""
-        return f"sqlite:///{quote(str(self.path))}{options}"
+        options = [f"durability={self.durability}"] if self.durability != "normal" else []
+        options += ["allow_network_fs=1"] if self.allow_network_fs else []
+        return f"sqlite:///{quote(str(self.path))}" + ("?" + "&".join(options) if options else "")
 
 
 def locate(url: str, *, app: str) -> Location:
@@ -57,6 +58,8 @@ def locate(url: str, *, app: str) -> Location:
             f"{url!r}: a SQLite URL names no host; write sqlite:///{parts.netloc}{parts.path} for a relative path "
             "or four slashes for an absolute one"
         )
+    if "#" in url:
+        raise ConfigError(f"{url!r}: what follows a # is no part of a path; write it as %23")
     options = _options(url, parts.query)
     name = unquote(parts.path[1:])
     if name == ":memory:":

@@ -51,6 +51,7 @@ def test_without_xdg_state_home_it_is_below_the_home(monkeypatch: pytest.MonkeyP
         ("sqlite:///a.db?durabilty=full", "did you mean 'durability'"),
         ("sqlite:///a.db?durability=most", "off, normal, full"),
         ("sqlite:///:memory:", "memory://"),
+        ("sqlite:////data/shop#2.db", "%23"),
     ],
 )
 def test_a_wrong_url_is_refused_with_the_right_one(url: str, words: str) -> None:
@@ -59,11 +60,10 @@ def test_a_wrong_url_is_refused_with_the_right_one(url: str, words: str) -> None
 
 
 def test_the_url_of_an_engine_leads_to_the_same_file(tmp_path: Path) -> None:
-    engine = connect(f"sqlite:///{tmp_path}/a%20b.db?durability=full")
+    url = f"sqlite:///{tmp_path}/a%20b%23.db?durability=full&allow_network_fs=1"
+    engine = connect(url)
     try:
-        assert locate(engine.url, app="x") == locate(
-            f"sqlite:///{tmp_path}/a%20b.db?durability=full", app="x"
-        )
+        assert locate(engine.url, app="x") == locate(url, app="x")
     finally:
         engine.close()
 
