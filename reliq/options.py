@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from types import EllipsisType
@@ -71,12 +72,17 @@ _CLASSES = ("retry_on", "dont_retry_on", "throws")
 _SECONDS = ("time_limit", "soft_time_limit", "expires", "result_ttl", "dead_letter_ttl", "max_snooze")
 
 
+_LONGEST = 1e11  # seconds; a broker keeps milliseconds in 64 bits
+
+
 def seconds(value: Any, *, where: str, name: str) -> float:
     """A duration given as seconds or a timedelta."""
     if isinstance(value, timedelta):
         value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise OptionError(f"{where}: {name} takes seconds above 0 or a timedelta, got {value!r}")
+    if value > _LONGEST:
+        raise OptionError(f"{where}: {name}={value!r} is more than 3,000 years of seconds")
     return float(value)
 
 
@@ -86,9 +92,14 @@ def priority(value: Any, *, where: str) -> int:
     return value
 
 
+_NO_NAME = re.compile(
+    r"[,=\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+)  # also what ends lines, and texts in C
+
+
 def queue_name(value: Any, *, where: str) -> str:
     """A name that `-Q a=3,b=1` can tell apart."""
-    if not isinstance(value, str) or not value or "," in value or "=" in value or not is_storable(value):
+    if not isinstance(value, str) or not value or _NO_NAME.search(value):
         raise OptionError(f"{where}: queue is a name without ',' and '=', got {value!r}")
     return value
 

@@ -304,6 +304,8 @@ def test_text_that_cannot_be_stored_is_refused_at_the_call(app, harness, add, op
         ({"countdow": 3}, "Call of 'add' has no option 'countdow'; did you mean 'countdown'?"),
         ({"priority": 10}, "priority is 0 (last) to 9 (first), got 10"),
         ({"expires": -1}, "expires takes seconds above 0 or a timedelta, got -1"),
+        ({"expires": 1e16}, "expires=1e+16 is more than 3,000 years of seconds"),
+        ({"queue": "a\0b"}, "queue is a name without ',' and '=', got 'a\\x00b'"),
         ({"headers": {"a": 1}}, "headers map texts to texts"),
         ({"link": "add"}, "link takes a call such as other.s(), got 'add'"),
         ({"ignore_result": 1}, "ignore_result takes a bool, got 1"),
