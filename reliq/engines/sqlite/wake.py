@@ -17,6 +17,7 @@ import socket
 import tempfile
 import threading
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,9 @@ class Waking:
         self._clock = clock
         self._lock = threading.Lock()
         self._idle: list[tuple[socket.socket, str]] = []
-        self._busy: list[tuple[socket.socket, str]] = []
+        self._busy: weakref.WeakSet[Call] = (
+            weakref.WeakSet()
+        )  # one that a signal's exception cut off is just lost
         self._sender: socket.socket | None = None
         self._closed = False
 
@@ -87,15 +90,16 @@ class Waking:
                 seat = self._bind()
             if seat is None:
                 return Call(self._clock, None, "", seconds)
-            self._busy.append(seat)
-        return Call(self._clock, seat[0], seat[1], seconds)
+            call = Call(self._clock, seat[0], seat[1], seconds)
+            self._busy.add(call)
+        return call
 
     def release(self, call: Call) -> None:
         if call.socket is None:
             return
         with self._lock:
             seat = (call.socket, call.address)
-            self._busy.remove(seat)
+            self._busy.discard(call)
             if self._closed:
                 _unbind(seat)
             else:
@@ -124,7 +128,7 @@ class Waking:
             for seat in self._idle:
                 _unbind(seat)
             self._idle.clear()
-            asleep = [address for _, address in self._busy]
+            asleep = [call.address for call in self._busy]
         for address in asleep:
             self.send(address)
         self.sweep()

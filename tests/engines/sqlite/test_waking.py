@@ -76,6 +76,17 @@ def test_a_wake_that_cannot_be_sent_does_not_end_a_living_socket(
     assert os.listdir(folder) == [name]
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+def test_a_call_cut_off_by_a_signal_keeps_no_descriptor(engine: SqliteEngine) -> None:
+    engine.register("owner", 30)
+    engine._waking.call(1.0)  # the exception came before the `try` that releases it
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(5):
+        engine._waking.call(1.0)
+    assert len(os.listdir("/dev/fd")) == before
+    assert not engine._waking._busy
+
+
 class _Failing:
     number = 0
 
