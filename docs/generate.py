@@ -77,7 +77,7 @@ def _default(setting: Setting) -> str:
 
 
 def commands() -> str:
-    ctx = click.Context(main, info_name="reliq")
+    ctx = click.Context(main, info_name="reliq", **main.context_settings)
     found = []
     for name in COMMANDS:
         command = main.get_command(ctx, name)
@@ -109,7 +109,8 @@ the app's broker; a command that needs only the broker imports no app when it is
 
 
 def _command(command: click.Command, name: str) -> str:
-    with click.Context(command, info_name=name) as ctx:
+    # A command keeps the help option of its first context, so this one must be like a real one.
+    with click.Context(command, info_name=name, **main.context_settings) as ctx:
         usage = " ".join([name, *command.collect_usage_pieces(ctx)])
         text = inspect.cleandoc(command.help or "")
         parts = [f"## {name}\n\n```text\n{usage}\n```\n\n{text}\n\n"]

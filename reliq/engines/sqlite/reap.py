@@ -12,7 +12,7 @@ from reliq.ports.values import Ended, Moved
 _OVER = "SELECT name FROM owner WHERE state < 2 AND (state = 1 OR expires < ?) ORDER BY state DESC, expires LIMIT ?"
 # Only a clock that was set back leaves a lease with more time than it lasts; the dead would keep theirs for that long.
 _TOO_LONG = "state = 0 AND expires > ?1 + lease"
-_ANY_TOO_LONG = f"SELECT EXISTS (SELECT 1 FROM owner WHERE {_TOO_LONG} + 1000)"
+_ANY_TOO_LONG = f"SELECT EXISTS (SELECT 1 FROM owner WHERE {_TOO_LONG})"
 _SHORTEN = f"UPDATE owner SET expires = ?1 + lease WHERE {_TOO_LONG}"
 _STILL_OVER = "SELECT 1 FROM owner WHERE name = ? AND (state = 1 OR expires < ?)"
 # A walk from queue to queue along the index: the cost is the number of queues, not of messages.

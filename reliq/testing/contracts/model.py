@@ -66,6 +66,7 @@ class OwnerEntry:
     since: int
     expires: int
     about: dict[str, str]
+    lease: int = 0
     seq: int | None = None
     batch: list[Receipt] = field(default_factory=list)
 
@@ -277,7 +278,8 @@ class Model(ModelStore):
 
     def register(self, owner: str, lease: float, about: Mapping[str, str] | None = None) -> None:
         known = self.owners_by_name.setdefault(owner, OwnerEntry(self.now(), 0, dict(about or {})))
-        known.expires = self.now() + math.ceil(lease * 1000)
+        known.lease = math.ceil(lease * 1000)
+        known.expires = self.now() + known.lease
 
     def claim(
         self,
@@ -386,7 +388,8 @@ class Model(ModelStore):
         known = self.owners_by_name.get(owner)
         if known is None:
             return Renewal(False)
-        known.expires = self.now() + math.ceil(lease * 1000)
+        known.lease = math.ceil(lease * 1000)
+        known.expires = self.now() + known.lease
         leased = self.those("leased", owner=owner)
         return Renewal(True, tuple(entry.record.id for entry in leased if entry.record.cancel))
 
@@ -425,6 +428,8 @@ class Model(ModelStore):
     def reap(self, limit: int = 1000, *, grace: float = 0.0) -> Ended:
         """All there is to do; the model knows no portions."""
         report: list[Moved] = []
+        for o in self.owners_by_name.values():
+            o.expires = min(o.expires, self.now() + o.lease)  # the clock may have been set back
         over = [name for name, o in self.owners_by_name.items() if o.expires < self.now() - grace * 1000]
         for name in over:
             report += self.bury(name, started=None).moved
