@@ -13,7 +13,8 @@ from typing import Any
 from reliq import Reliq
 from reliq.errors import PublishRefused, PublishUnknown
 from reliq.policy.ids import new_id
-from reliq.testing.faults import Fact, Fleet, Journal, Report, check, read
+from reliq.testing.faults import Fact, Fleet, Journal, Report, check
+from reliq.testing.faults.journal import Reader
 from tests.faults import fault_app
 
 ROOT = Path(__file__).parents[2]
@@ -28,6 +29,8 @@ class Rig:
         self.database = database or folder / "faults.sqlite3"
         self.url = f"sqlite:///{self.database}"
         self.journal = Journal(folder / "journal")
+        self._reader = Reader(self.journal.path)
+        self._facts: list[Fact] = []
         self.app: Reliq = fault_app.app
         os.environ[fault_app.JOURNAL] = str(self.journal.path)
         fault_app.journal.cache_clear()
@@ -101,7 +104,9 @@ class Rig:
             time.sleep(0.02)
 
     def facts(self, *kinds: str) -> list[Fact]:
-        return [fact for fact in read(self.journal.path) if not kinds or fact.kind in kinds]
+        self._facts += self._reader.new()
+        self._facts.sort(key=lambda fact: fact.at)
+        return [fact for fact in self._facts if not kinds or fact.kind in kinds]
 
     def check(self, **limits: Any) -> Report:
         """The report, printed with the seed and asserted."""

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-__all__ = ["Fact", "Journal", "read"]
+__all__ = ["Fact", "Journal", "Reader", "read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +54,28 @@ class Journal:
 
 def read(*paths: Path | str) -> list[Fact]:
     """All facts of these files, in the order of their time.  An unfinished last line is no fact."""
-    facts = [fact for path in paths for fact in _facts(Path(path))]
+    facts = [fact for path in paths for fact in Reader(path).new()]
     return sorted(facts, key=lambda fact: fact.at)
 
 
-def _facts(path: Path) -> Iterable[Fact]:
-    with open(path, encoding="utf-8") as lines:
-        for line in lines:
-            if line.endswith("\n"):
-                yield _parse(line)
+class Reader:
+    """Reads a journal while others append to it."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self._at = 0
+
+    def new(self) -> list[Fact]:
+        """The facts that were appended since the last call."""
+        with open(self.path, "rb") as file:
+            file.seek(self._at)
+            data = file.read()
+        whole = data[: data.rfind(b"\n") + 1]
+        self._at += len(whole)
+        return [_parse(line) for line in whole.decode().split("\n")[:-1]]
 
 
 def _parse(line: str) -> Fact:
-    kind, id, at, pid, details = line.rstrip("\n").split("\t")
+    kind, id, at, pid, details = line.split("\t")
     pairs = (pair.partition("=") for pair in details.split())
     return Fact(kind, unquote(id), float(at), int(pid), {name: unquote(value) for name, _, value in pairs})
