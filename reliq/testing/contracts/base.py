@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import pytest
 
 from reliq.ports.broker import Engine
-from reliq.ports.values import Capabilities
-from reliq.testing.contracts.bench import Bench
+from reliq.testing.contracts.bench import Bench, needs
+
+__all__ = ["Contract", "MovableClock", "needs"]
 
 
 class MovableClock(Protocol):
@@ -44,10 +45,3 @@ class Contract:
         bench = Bench(engine)
         yield bench
         bench.check_books()
-
-
-def needs(engine: Engine, capability: str) -> None:
-    """Skip a test of something that the engine does not say it has."""
-    assert capability in Capabilities.__struct_fields__
-    if not getattr(engine.capabilities, capability):
-        pytest.skip(f"{engine.capabilities.name} has no capability {capability!r}")

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import pytest
+
 from reliq.policy.ids import new_id
 from reliq.ports.broker import Engine
 from reliq.ports.values import (
     Applied,
+    Cancelled,
+    Capabilities,
     Claimed,
     Delivery,
     Ended,
@@ -38,7 +42,7 @@ DAY = 86_400.0
 
 
 class Bench:
-    """Publishes, looks and checks."""
+    """Publishes, looks and checks.  What needs something that the engine does not say it has skips the test."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -55,7 +59,7 @@ class Bench:
         **fields: Any,
     ) -> str:
         """Publish what must be accepted; its id."""
-        envelope = envelope_of(id, **fields)
+        envelope = self._possible(envelope_of(id, **fields), guards, effects)
         (answer,) = self.engine.publish([Publication(envelope, tuple(guards), tuple(effects))])
         assert answer == Published(envelope.id, "accepted")
         return envelope.id
@@ -69,10 +73,13 @@ class Bench:
         **fields: Any,
     ) -> Published:
         """Publish what may be refused or a duplicate; the answer."""
-        (answer,) = self.engine.publish(
-            [Publication(envelope_of(id, **fields), tuple(guards), tuple(effects))]
-        )
+        envelope = self._possible(envelope_of(id, **fields), guards, effects)
+        (answer,) = self.engine.publish([Publication(envelope, tuple(guards), tuple(effects))])
         return answer
+
+    def cancel(self, id: str, **reason: str) -> Cancelled:
+        needs(self.engine, "cancel")
+        return self.engine.cancel(id, **reason)
 
     # --- working ---
 
@@ -106,16 +113,27 @@ class Bench:
         return record.state, record.reason
 
     def value(self, key: str) -> bytes | None:
+        needs(self.engine, "engine")
         found = self.engine.store_get(key)
         return None if found is None else found.data
 
     def apply(self, *effects: Effect, guards: Sequence[Guard] = ()) -> Applied:
+        needs(self.engine, "engine")
         return self.engine.apply(guards, effects)
 
     def check_books(self) -> None:
         """Accepted is the sum of all states, and nothing breaks a rule."""
         audit = self.engine.audit()
         assert audit.balanced, f"the books do not balance: {audit}"
+
+    def _possible(self, envelope: Envelope, guards: Sequence[Guard], effects: Sequence[Effect]) -> Envelope:
+        if envelope.eta is not None or envelope.delay:
+            needs(self.engine, "due")
+        if envelope.priority:
+            needs(self.engine, "priorities")
+        if guards or effects or any(ending.effects for ending in envelope.on_end):
+            needs(self.engine, "engine")
+        return envelope
 
 
 class Hand:
@@ -163,6 +181,8 @@ class Hand:
         return delivery
 
     def settle(self, delivery: Delivery | Receipt, kind: Kind = "done", **fields: Any) -> Settled:
+        if fields.get("effects"):
+            needs(self.engine, "engine")
         (settled,) = self.engine.settle([verdict(delivery, kind, **fields)])
         return settled
 
@@ -205,3 +225,10 @@ def witness(key: str) -> Incr:
 def told(on: VerdictClass) -> Put:
     """An effect that says for which class of ending it was applied."""
     return Put(f"told:{on}")
+
+
+def needs(engine: Engine, capability: str) -> None:
+    """Skip a test of something that the engine does not say it has."""
+    assert capability in Capabilities.__struct_fields__
+    if not getattr(engine.capabilities, capability):
+        pytest.skip(f"{engine.capabilities.name} has no capability {capability!r}")

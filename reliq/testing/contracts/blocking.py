@@ -112,7 +112,7 @@ class Blocking(Contract):
     def test_wait_is_woken_by_a_cancel(self, bench: Bench, engine: Engine) -> None:
         id = bench.publish()
         with Blocked(lambda: engine.wait(id, 5.0)) as blocked:
-            engine.cancel(id)
+            bench.cancel(id)
         assert blocked.answer.state == "dropped"
         assert blocked.seconds < 2.0
 
@@ -219,7 +219,7 @@ class Blocking(Contract):
             lambda: engine.renew("x", 1.0),
             lambda: engine.bury("x", started=None),
             lambda: engine.reap(),
-            lambda: engine.cancel(id),
+            lambda: bench.cancel(id),
             lambda: engine.get(id),
             lambda: engine.wait(id, 0.0),
             lambda: engine.store_get("x"),

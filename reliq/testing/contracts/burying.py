@@ -181,7 +181,7 @@ class Burying(Contract):
     @pytest.mark.parametrize("begun", [True, False])
     def test_a_message_asked_to_stop_is_dropped(self, bench: Bench, engine: Engine, begun: bool) -> None:
         hand, delivery = bench.leased(on_end=(on_end("dropped", witness("n")),))
-        engine.cancel(delivery.receipt.id)
+        bench.cancel(delivery.receipt.id)
         hand.crash(*([delivery] if begun else []))
         assert bench.ended(delivery.receipt.id) == ("dropped", "cancelled")
         assert bench.value("n") == b"1"
@@ -230,7 +230,7 @@ class Burying(Contract):
             bench.publish(name, task=f"task.{name}")
         hand = bench.hand()
         begun, *_ = hand.take()
-        engine.cancel("stopped")
+        bench.cancel("stopped")
         moved = {m.id: m for m in hand.crash(begun).moved}
         assert sorted(moved) == sorted(names)
         assert [(moved[n].task, moved[n].queue) for n in names] == [(f"task.{n}", "q") for n in names]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reliq.ports.broker import Engine
-from reliq.testing.contracts.base import Contract, MovableClock, needs
+from reliq.testing.contracts.base import Contract, MovableClock
 from reliq.testing.contracts.bench import Bench, verdict
 
 
@@ -139,7 +139,6 @@ class Charged(Contract):
     def test_charged_messages_have_their_priorities(
         self, bench: Bench, engine: Engine, clock: MovableClock
     ) -> None:
-        needs(engine, "priorities")
         bench.publish("low", priority=1)
         bench.publish("high", priority=8)
         hand = bench.hand()

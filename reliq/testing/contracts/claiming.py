@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reliq.ports.broker import Engine
-from reliq.testing.contracts.base import Contract, MovableClock, needs
+from reliq.testing.contracts.base import Contract, MovableClock
 from reliq.testing.contracts.bench import Bench, verdict
 
 
@@ -55,7 +55,6 @@ class Claiming(Contract):
         assert hand.ids("b", "a", limit=3) == [a[1]]
 
     def test_a_higher_priority_does_not_pass_an_earlier_queue(self, bench: Bench, engine: Engine) -> None:
-        needs(engine, "priorities")
         low = bench.publish(queue="a", priority=0)
         high = bench.publish(queue="b", priority=9)
         assert bench.hand().ids("a", "b") == [low, high]
@@ -214,7 +213,6 @@ class Claiming(Contract):
     def test_a_promoted_message_keeps_its_priority(
         self, bench: Bench, engine: Engine, clock: MovableClock
     ) -> None:
-        needs(engine, "priorities")
         bench.publish("urgent", delay=1_000, priority=9)
         bench.publish("plain")
         clock.advance(1)

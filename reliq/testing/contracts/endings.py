@@ -42,11 +42,11 @@ class Ways:
 
     def cancelled_while_ready(self) -> None:
         self.publish()
-        self.bench.engine.cancel(ID)
+        self.bench.cancel(ID)
 
     def cancelled_while_due(self) -> None:
         self.publish(delay=FAR)
-        self.bench.engine.cancel(ID)
+        self.bench.cancel(ID)
 
     def cancelled_by_an_effect(self) -> None:
         self.publish()
@@ -64,7 +64,7 @@ class Ways:
     def cancelled_by_the_end_of_another(self) -> None:
         other = self.bench.publish(queue="other", on_end=(on_end("any", CancelMessage(ID)),))
         self.publish()
-        self.bench.engine.cancel(other)
+        self.bench.cancel(other)
 
     def expired_at_a_claim(self) -> None:
         self.publish(expires_in=1_000)
@@ -147,7 +147,7 @@ class Ways:
 
     def _stop(self, go_on: Callable[[Hand, Delivery], object]) -> None:
         hand, delivery = self.lease()
-        assert self.bench.engine.cancel(ID).status == "requested"
+        assert self.bench.cancel(ID).status == "requested"
         go_on(hand, delivery)
 
 
@@ -227,7 +227,7 @@ class Endings(Contract):
         hand.crash(delivery)
         clock.advance(1)
         bench.hand().one()
-        engine.cancel(ID)
+        bench.cancel(ID)
         assert (bench.value("lock"), bench.value("n")) == (b"", None)
 
     def test_a_repeated_end_frees_nothing_twice(self, bench: Bench) -> None:
@@ -271,14 +271,14 @@ class Endings(Contract):
     ) -> None:
         for n in range(5):
             bench.publish(f"m-{n}", on_end=(on_end("any", CancelMessage(f"m-{n + 1}"), witness("n")),))
-        engine.cancel("m-0")
+        bench.cancel("m-0")
         assert [bench.state(f"m-{n}") for n in range(5)] == ["dropped"] * 5
         assert bench.value("n") == b"5"
 
     def test_messages_that_end_each_other_end_once(self, bench: Bench, engine: Engine) -> None:
         for id, other in (("a", "b"), ("b", "a")):
             bench.publish(id, on_end=(on_end("any", CancelMessage(other), witness("n")),))
-        engine.cancel("a")
+        bench.cancel("a")
         assert (bench.state("a"), bench.state("b"), bench.value("n")) == ("dropped", "dropped", b"2")
 
     def test_a_thousand_messages_can_end_one_after_another_in_one_step(
@@ -286,7 +286,7 @@ class Endings(Contract):
     ) -> None:
         for n in range(1_000):
             bench.publish(f"m-{n}", on_end=(on_end("any", CancelMessage(f"m-{n + 1}")),))
-        engine.cancel("m-0")
+        bench.cancel("m-0")
         assert engine.audit().states["dropped"] == 1_000
 
     def test_a_canceller_counts_what_its_step_skipped(self, bench: Bench) -> None:

@@ -68,7 +68,7 @@ class Looking(Contract):
     def test_the_story_tells_a_give_back_and_a_cancel(self, bench: Bench, engine: Engine) -> None:
         hand, delivery = bench.leased()
         hand.give_back(delivery)
-        engine.cancel(delivery.receipt.id, reason="enough")
+        bench.cancel(delivery.receipt.id, reason="enough")
         story = bench.record(delivery.receipt.id).transitions
         assert [step.to for step in story] == ["ready", "leased", "given_back", "dropped"]
         assert story[-1].reason == "enough"
@@ -111,7 +111,7 @@ class Looking(Contract):
         told("failed")
         engine.replay(id)
         told("ready")
-        engine.cancel(id)
+        bench.cancel(id)
         told("dropped")
 
     @staticmethod
@@ -175,7 +175,7 @@ class Looking(Contract):
         bench.publish("b", queue="y", task="two", delay=5_000)
         bench.publish("c", queue="x", task="two")
         bench.publish("d", queue="y", task="one")
-        engine.cancel("c", reason="because: c")
+        bench.cancel("c", reason="because: c")
 
         def ids(**narrow: object) -> list[str]:
             return [record.id for record in engine.list(**narrow)]  # type: ignore[arg-type]
@@ -234,7 +234,7 @@ class Looking(Contract):
         bench.publish(queue="mole")
         bench.hand().one("mole")
         assert engine.queues() == ["ant", "mole", "zebra"]
-        engine.cancel("z")
+        bench.cancel("z")
         assert engine.queues() == ["ant", "mole"]
 
     def test_the_books_balance_at_every_step(self, bench: Bench, engine: Engine, clock: MovableClock) -> None:

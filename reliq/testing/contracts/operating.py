@@ -63,7 +63,7 @@ class Operating(Contract):
 
     def test_a_stop_asked_of_the_former_life_does_not_count(self, bench: Bench, engine: Engine) -> None:
         hand, delivery = bench.leased()
-        engine.cancel(delivery.receipt.id)
+        bench.cancel(delivery.receipt.id)
         hand.settle(delivery, "failed")
         engine.replay(delivery.receipt.id)
         assert not bench.record(delivery.receipt.id).cancel

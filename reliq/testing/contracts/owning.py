@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from reliq.errors import BrokerRefused
 from reliq.ports.broker import Engine
-from reliq.testing.contracts.base import Contract, MovableClock, needs
+from reliq.testing.contracts.base import Contract, MovableClock
 from reliq.testing.contracts.bench import Bench
 
 
@@ -77,12 +77,11 @@ class Owning(Contract):
         assert engine.owners() == []
 
     def test_a_renewal_tells_what_was_asked_to_stop(self, bench: Bench, engine: Engine) -> None:
-        needs(engine, "cancel")
         ids = [bench.publish() for _ in range(3)]
         hand = bench.hand()
         hand.take()
         assert engine.renew(hand.name, 30.0).stop == ()
-        engine.cancel(ids[1])
+        bench.cancel(ids[1])
         assert engine.renew(hand.name, 30.0).stop == (ids[1],)
         assert engine.renew(hand.name, 30.0).stop == (ids[1],)
         assert engine.renew(bench.hand().name, 30.0).stop == ()
@@ -177,7 +176,7 @@ class Owning(Contract):
         self, bench: Bench, engine: Engine
     ) -> None:
         hand, delivery = bench.leased()
-        engine.cancel(delivery.receipt.id)
+        bench.cancel(delivery.receipt.id)
         assert hand.give_back(delivery) == 1
         assert bench.ended(delivery.receipt.id) == ("dropped", "cancelled")
 

@@ -8,7 +8,7 @@ import pytest
 
 from reliq.ports.broker import Engine
 from reliq.ports.values import Publication, Published
-from reliq.testing.contracts.base import Contract, MovableClock, needs
+from reliq.testing.contracts.base import Contract, MovableClock
 from reliq.testing.contracts.bench import DAY, Bench, envelope_of, verdict
 from reliq.wire.codec import HARD_MAX_MESSAGE, decode
 
@@ -140,13 +140,11 @@ class Publishing(Contract):
     def test_a_message_with_an_eta_in_the_future_is_due_then(
         self, bench: Bench, clock: MovableClock, engine: Engine
     ) -> None:
-        needs(engine, "due")
         eta = clock.now_ms() + 5_000
         record = bench.record(bench.publish(eta=eta))
         assert (record.state, record.due, record.published) == ("due", eta, clock.now_ms())
 
     def test_a_delay_counts_from_acceptance(self, bench: Bench, clock: MovableClock, engine: Engine) -> None:
-        needs(engine, "due")
         record = bench.record(bench.publish(delay=1_500))
         assert (record.state, record.due) == ("due", clock.now_ms() + 1_500)
 
@@ -190,7 +188,6 @@ class Publishing(Contract):
     def test_the_highest_priority_comes_first_and_within_one_the_first_accepted(
         self, bench: Bench, engine: Engine
     ) -> None:
-        needs(engine, "priorities")
         order = [(3, "a"), (9, "b"), (0, "c"), (9, "d"), (3, "e"), (0, "f")]
         for priority, id in order:
             bench.publish(id, priority=priority)

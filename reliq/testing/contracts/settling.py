@@ -259,7 +259,7 @@ class Settling(Contract):
         self, bench: Bench, engine: Engine, kind: Kind
     ) -> None:
         hand, delivery = bench.leased(on_end=(on_end("dropped", witness("ended")),))
-        engine.cancel(delivery.receipt.id)
+        bench.cancel(delivery.receipt.id)
         assert hand.settle(delivery, kind, after=1_000, error=b"e").status == "applied"
         record = bench.record(delivery.receipt.id)
         assert (record.state, record.reason) == ("dropped", "cancelled")
@@ -272,7 +272,7 @@ class Settling(Contract):
         self, bench: Bench, engine: Engine, kind: Kind
     ) -> None:
         hand, delivery = bench.leased()
-        engine.cancel(delivery.receipt.id)
+        bench.cancel(delivery.receipt.id)
         hand.settle(delivery, kind, reason="own")
         assert bench.ended(delivery.receipt.id) == (kind, "own")
 
