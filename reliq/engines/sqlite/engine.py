@@ -259,7 +259,8 @@ class SqliteEngine(SqliteStore):
             for address, queue in found:
                 if not self._waking.send(address) and queue is not None and not self._closed:
                     self._link.write(Step.wake, queue)  # its row is gone, so this comes to an end
-        except (BrokerError, OSError) as error:  # the step was committed: its caller must not hear that it was not
+        except (BrokerError, OSError) as error:
+            # The step was committed: its caller must not hear that it was not.
             logger.debug("a wake was lost, which costs at most %.0f s: %s", MAX_WAIT, error)
 
 

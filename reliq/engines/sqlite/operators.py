@@ -58,7 +58,9 @@ def forget(step: Step, id: str) -> bool:
     if row is None or row.live:
         return False
     history = row.story().without_errors()
-    step.execute("UPDATE message SET value = NULL, error = NULL, history = ? WHERE seq = ?", (history, row.seq))
+    step.execute(
+        "UPDATE message SET value = NULL, error = NULL, history = ? WHERE seq = ?", (history, row.seq)
+    )
     return True
 
 
@@ -93,10 +95,12 @@ def purge_some(step: Step, queue: str, upto: int, limit: int) -> tuple[int, bool
     found: list[Row] = []
     for index, state in _WAITING:
         if len(found) < limit:
-            found += select(step.execute, _PURGED.format(index=index, state=state), (queue, upto, limit - len(found)))
+            found += select(
+                step.execute, _PURGED.format(index=index, state=state), (queue, upto, limit - len(found))
+            )
     endings = Endings(step)
     purged = 0
-    for old in found:
+    for old in sorted(found):  # in the order of acceptance
         row = find(step.execute, old.id)  # an earlier one's `on_end` may have cancelled it
         if row is not None and row.waiting:
             endings.end(row, "dropped", "purged")
@@ -149,8 +153,14 @@ _BREACHES = (
         """SELECT m.id FROM message m LEFT JOIN owner o ON o.id = m.owner
            WHERE m.state = 3 AND (o.id IS NULL OR o.state = 2 OR m.claimed IS NULL OR m.claim IS NULL)""",
     ),
-    ("has an end if and only if it ended", "SELECT id FROM message WHERE state < 7 AND (ended IS NULL) = (state >= 4)"),
-    ("is kept for a time once it ended", "SELECT id FROM message WHERE state < 7 AND (gone IS NULL) = (state >= 4)"),
+    (
+        "has an end if and only if it ended",
+        "SELECT id FROM message WHERE state < 7 AND (ended IS NULL) = (state >= 4)",
+    ),
+    (
+        "is kept for a time once it ended",
+        "SELECT id FROM message WHERE state < 7 AND (gone IS NULL) = (state >= 4)",
+    ),
     (
         "is charged if and only if it waits to be alone",
         "SELECT id FROM message WHERE (state = 0 AND crashes > 0) OR (state = 1 AND crashes = 0)",

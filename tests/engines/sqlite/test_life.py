@@ -12,6 +12,7 @@ from reliq.engines.sqlite.connection import Step
 from reliq.engines.sqlite.publish import encoded, publish
 from reliq.policy.clock import VirtualClock
 from reliq.ports.values import Publication, Settlement
+from reliq.wire.message import Ending, Put
 
 Make = Callable[..., Publication]
 
@@ -139,3 +140,14 @@ def test_a_story_names_no_stranger_after_the_clock_was_set_back(
     record = engine.get("kept")
     assert record is not None
     assert "stranger" not in {step.owner for step in record.transitions}
+
+
+def test_a_purge_goes_in_the_order_of_acceptance(engine: SqliteEngine, publication: Make) -> None:
+    def told(id: str, **fields: Any) -> Publication:
+        return publication(id, on_end=(Ending("dropped", (Put("last", id.encode()),)),), **fields)
+
+    engine.publish([told("due", delay=60_000), told("ready")])
+    assert engine.purge("q") == 2
+    last = engine.store_get("last")
+    assert last is not None
+    assert last.data == b"ready"
