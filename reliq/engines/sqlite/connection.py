@@ -349,6 +349,10 @@ class Connection:
             return BrokerRefused(
                 f"{self.path} cannot be written ({error}); see: ls -ld {self.path.parent} {self.path}"
             )
+        if code == sqlite3.SQLITE_ERROR:  # a table or a column is missing: waiting does not help
+            return BrokerRefused(
+                f"{self.path} was altered or made by another reliq ({error}); name another file"
+            )
         return BrokerUnavailable(f"{self.path}: {error}", certain=certain)
 
 

@@ -146,6 +146,12 @@ def test_a_full_disk_stops_no_one_who_only_works_off_what_there_is(
     assert engine._link.read(lambda execute: execute("PRAGMA integrity_check").fetchone()) == ("ok",)
 
 
+def test_a_file_whose_tables_were_altered_is_refused_and_no_outage(engine: SqliteEngine, file: Path) -> None:
+    altered(file, "ALTER TABLE owner RENAME COLUMN lease TO rent")
+    with pytest.raises(BrokerRefused, match="made by another reliq"):
+        engine.register("owner", 30)
+
+
 def test_a_forged_ending_is_named_by_the_audit(engine: SqliteEngine, file: Path, publication: Make) -> None:
     engine.publish([publication("forged"), publication("honest")])
     altered(file, "UPDATE message SET state = 4, ended = 1, gone = 9e15, claimed = 1 WHERE id = 'forged'")
