@@ -98,7 +98,7 @@ the app's broker; a command that needs only the broker imports no app when it is
 |---|---|
 | 0 | it went well |
 | 1 | an error, or the answer is no (`audit`, `health`, a failed task) |
-| 2 | wrong usage: options, arguments |
+| 2 | wrong usage: options, arguments, settings |
 | 3 | the broker cannot be reached or used |
 | 4 | the app cannot be imported |
 | 5 | nothing found under that id or name |

@@ -45,7 +45,7 @@ def load_app(spec: str | None = None) -> Reliq:
             spec=spec,
         )
     app = _attribute(_import(module, spec), name, spec) if name else _search(module, spec)
-    _import_tasks(app, spec)
+    import_tasks(app, spec)
     return app
 
 
@@ -158,11 +158,12 @@ def _broken(name: str, spec: str, error: BaseException) -> AppNotFound:
     )
 
 
-def _import_tasks(app: Reliq, spec: str) -> None:
+def import_tasks(app: Reliq, spec: str) -> None:
+    """Import the modules of the setting `imports`; `AppNotFound` tells why not."""
     try:
         app.import_tasks()
     except (Exception, SystemExit) as error:
-        raise _broken(f"imports = {', '.join(app.conf.imports)}", spec, error) from error
+        raise _broken(", ".join(app.conf.imports), spec, error) from error
 
 
 def _module_of_file(place: str, spec: str) -> str:

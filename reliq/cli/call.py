@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 @click.option("--priority", type=click.IntRange(0, 9), help="9 runs first.")
 @click.option("--id", "task_id", help="An id of your own: the same id again is accepted once.")
 @click.option("--wait", is_flag=True, help="Wait for the result and print it.")
-@click.option("--timeout", type=float, metavar="SECONDS", help="How long to wait; implies --wait.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="How long to wait; implies --wait."
+)
 @common_options
 @json_option
 @pass_target
@@ -60,12 +63,14 @@ def command(
     handle = registered.apply_async(tuple(positional), keyword, **given)
     if handle.id is None:
         raise click.ClickException(f"The publish was rejected: {handle.reason}")
+    if not app.broker.capabilities.shared:
+        click.echo(f"note:  {app.broker.url} lives in this process, and ends with it", err=True)
     if not wait and timeout is None:
         if target.json:
             document({"id": handle.id, "task": registered.name, "state": handle.state})
         else:
             click.echo(handle.id)
-            click.echo(f"next:  reliq why{target.flags} {handle.id}", err=True)
+            click.echo(f"next:  reliq why{target.flags} {shlex.quote(handle.id)}", err=True)
         return
     from reliq.errors import ResultTimeout
 

@@ -78,6 +78,8 @@ def examine(target: Target) -> Iterator[Finding]:
                 else "check"
             )
             yield Finding("bad", what, text.partition("\n")[0])
+            if what == "app":
+                return  # what comes next would only say so again
 
 
 def _python() -> Iterator[Finding]:

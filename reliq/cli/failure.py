@@ -17,6 +17,7 @@ OK, ERROR, USAGE, BROKER, APP, NOTHING, TIMEOUT = range(7)
 
 _CODES: tuple[tuple[type[BaseException], int], ...] = (
     (errors.AppNotFound, APP),
+    (errors.ConfigError, USAGE),
     (errors.ResultTimeout, TIMEOUT),
     (errors.UnknownTask, NOTHING),
     (errors.UnknownResult, NOTHING),
@@ -41,6 +42,8 @@ _NEXT: tuple[tuple[type[BaseException], str], ...] = (
 
 def code_of(error: BaseException) -> int:
     """The exit code that says what kind of thing went wrong."""
+    if isinstance(error, errors.PublishRefused) and isinstance(error.__cause__, errors.BrokerError):
+        return BROKER  # refused because the broker cannot be used, not because of what was published
     return next((code for kind, code in _CODES if isinstance(error, kind)), ERROR)
 
 

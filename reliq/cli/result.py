@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import click
@@ -19,7 +20,9 @@ from reliq.wire.message import Envelope
 
 @click.command()
 @click.argument("id")
-@click.option("--timeout", type=float, metavar="SECONDS", help="Wait so long for it to end.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0), metavar="SECONDS", help="Wait so long for it to end."
+)
 @common_options
 @json_option
 @pass_target
@@ -40,7 +43,7 @@ def command(target: Target, id: str, timeout: float | None) -> None:
     else:
         reason = f" ({escape(record.reason)})" if record.reason else ""
         click.echo(f"{id} has not ended: it is {record.state}{reason}", err=True)
-        click.echo(f"next:  reliq why{target.flags} {id}", err=True)
+        click.echo(f"next:  reliq why{target.flags} {shlex.quote(id)}", err=True)
     raise Silent(TIMEOUT)
 
 
@@ -70,7 +73,7 @@ def _show_failure(target: Target, record: Record) -> None:
     if info and info["traceback"] and target.traceback:
         for line in info["traceback"].splitlines():
             click.echo(f"  {escape(line)}", err=True)
-    click.echo(f"next:  reliq why{target.flags} {record.id}", err=True)
+    click.echo(f"next:  reliq why{target.flags} {shlex.quote(record.id)}", err=True)
 
 
 def _keeps_result(record: Record) -> bool:

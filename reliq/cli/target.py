@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,9 +38,8 @@ class Target:
     @property
     def flags(self) -> str:
         """The options to repeat in a command that is proposed to the user."""
-        if self.spec:
-            return f" -A {self.spec}"
-        return f" --broker {self.shown_url}" if self.url else ""
+        app = f" -A {shlex.quote(self.spec)}" if self.spec else ""
+        return app + (f" --broker {shlex.quote(self.shown_url)}" if self.url else "")
 
     @property
     def shown_url(self) -> str:

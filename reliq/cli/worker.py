@@ -11,7 +11,7 @@ import click
 
 from reliq.cli.celery import celery_flags
 from reliq.cli.target import Target, common_options, pass_target
-from reliq.errors import OptionError
+from reliq.errors import ConfigError, OptionError
 
 if TYPE_CHECKING:
     from reliq.app import Reliq
@@ -81,13 +81,14 @@ def command(
 ) -> None:
     """Run tasks until told to stop: SIGTERM or Ctrl-C lets running ones finish, a second one stops at once."""
     from reliq import log
+    from reliq.loader import import_tasks
     from reliq.worker.options import WorkerOptions, parse_queues
 
     app = target.app
     if settings["imports"]:
         settings["imports"] = ",".join([*app.conf.imports, settings["imports"]])
     _override(target, app, settings)
-    app.import_tasks()
+    import_tasks(app, target.named_app or "")
     conf = app.conf
     weighed = parse_queues(queues) if queues else tuple((queue, 1.0) for queue in _queues_of(app))
     options = WorkerOptions(
@@ -123,6 +124,11 @@ def _run(app: Reliq, options: WorkerOptions, pool: str) -> int:
         return int(Solo(app, options).run() or 0)
     if sys.platform == "win32":
         raise OptionError("On Windows a worker runs in one process: reliq worker -P solo")
+    if not app.broker.capabilities.shared:
+        raise ConfigError(
+            f"{app.broker.url} lives in one process, and a worker's tasks run in others: name a file, "
+            "as in sqlite:///shop.db, or say -P solo"
+        )
     from reliq.worker.supervisor import Supervisor
 
     return Supervisor(app, options).run()

@@ -130,11 +130,7 @@ CELERY_SETTINGS: dict[str, Name] = {
     **_rows("use", "task_eager_propagates", "use task.apply(throw=True)", False),
     **_rows("use", "task_store_eager_result", "use `reliq.testing`: it keeps records", False),
     **_rows("use", "task_cls", "subclass reliq.Task and give it as base="),
-    **_rows(
-        "use",
-        "worker_prefetch_multiplier",
-        "prefetch adapts to the length of the tasks; remove it (or see `prefetch_ms`)",
-    ),
+    **_rows("use", "worker_prefetch_multiplier", "prefetch adapts to the length of the tasks; remove it"),
     **_rows(
         "use",
         "worker_eta_task_limit worker_timer worker_timer_precision",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -179,10 +180,10 @@ def test_errors_have_their_exit_codes_and_one_block(shop: Shop, monkeypatch: pyt
     result = shop.run("tasks", "-A", "shpo", code=4)
     assert result.stderr == "error: -A shpo: there is no module 'shpo'; did you mean -A shop?\n"
     assert "Which broker?" in shop.run("status", code=2).stderr
-    assert "no scheme we know" in shop.run("status", "--broker", "mysql://u:hunter2@h/x", code=1).stderr
+    assert "no scheme we know" in shop.run("status", "--broker", "mysql://u:hunter2@h/x", code=2).stderr
     assert "did you mean `reliq status`" in shop.run("stauts", code=2).stderr
     assert "Traceback" in shop.run("tasks", "-A", "shpo", "--traceback", code=4).stderr
-    assert "hunter2" not in shop.run("audit", "--broker", "mysql://u:hunter2@h/x", code=1).output
+    assert "hunter2" not in shop.run("audit", "--broker", "mysql://u:hunter2@h/x", code=2).output
 
 
 def test_a_broker_that_is_down_is_code_3(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -283,6 +284,35 @@ def test_version_and_help_name_every_command(shop: Shop) -> None:
     assert all(f"  {name} " in out for name in COMMANDS)
     for name in COMMANDS.keys() - {"demo"}:
         assert "-h, --help" in shop.run(name, "--help").stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "code", "said"),
+    [
+        (("worker", "-c", "0"), 2, "expected a whole number from 1"),
+        (("worker", "-I", "nomod"), 4, "No module named 'nomod'"),
+        (("worker", "-c", "1"), 2, "lives in one process"),
+        (("status", "--broker", "redis://localhost"), 2, "is not part of this version"),
+        (("call", "add", "1", "--timeout", "-1"), 2, "not in the range"),
+        (("call", "add", "1", "--broker", "sqlite:////proc/x.db"), 3, "Nothing was published"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_exit_code_that_says_why(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, args: tuple[str, ...], code: int, said: str
+) -> None:
+    monkeypatch.setattr("os.environ", dict(os.environ))
+    result = shop.run("-A", "shop", *args, code=code)
+    assert said in result.stderr and "Traceback (most" not in result.stderr
+
+
+def test_a_proposed_command_repeats_app_and_broker_fit_for_the_shell(shop: Shop) -> None:
+    result = shop.run("call", "-A", "shop", "--broker", shop.url, "add", "1", "--id", "my id")
+    assert f"reliq why -A shop --broker {shop.url} 'my id'" in result.stderr
+    assert "lives in this process" in result.stderr
+
+
+def test_the_doctor_names_an_app_that_cannot_be_imported_once(shop: Shop) -> None:
+    assert shop.run("doctor", "-A", "shpo", code=1).stdout.count("there is no module") == 1
 
 
 def test_json_is_one_document(shop: Shop) -> None:

@@ -123,4 +123,4 @@ def test_options_of_the_command_line_win_and_are_checked(terminal: Terminal) -> 
         (("-Q", "a=0"), "weight above 0"),
     ):
         assert said in terminal.run("worker", "-A", "shop", *args, code=2).stderr
-    assert "expected seconds" in terminal.run("worker", "-A", "shop", "--lease", "soon", code=1).stderr
+    assert "expected seconds" in terminal.run("worker", "-A", "shop", "--lease", "soon", code=2).stderr
