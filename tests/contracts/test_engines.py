@@ -11,6 +11,7 @@ import pytest
 from reliq.policy.clock import VirtualClock
 from reliq.ports.broker import Engine
 from reliq.testing.contracts import BrokerContract, EngineContract, StoreContract
+from reliq.testing.contracts.blocking import Blocking
 
 
 class EngineTests(BrokerContract, StoreContract, EngineContract):
@@ -25,6 +26,26 @@ class TestMemory(EngineTests):
     @pytest.fixture
     def engine(self, clock: VirtualClock) -> Iterator[Engine]:
         engine = import_module("reliq.engines.memory").connect("memory://", clock=clock)
+        yield engine
+        engine.close()
+
+
+class TestMemoryByTheSystemClock(Blocking):
+    """Blocked calls sleep until they are woken; nothing looks at a clock meanwhile."""
+
+    @pytest.fixture
+    def engine(self) -> Iterator[Engine]:
+        engine = import_module("reliq.engines.memory").connect("memory://")
+        yield engine
+        engine.close()
+
+
+class TestSqliteByTheSystemClock(Blocking):
+    """Likewise."""
+
+    @pytest.fixture
+    def engine(self, tmp_path: Path) -> Iterator[Engine]:
+        engine = import_module("reliq.engines.sqlite").connect(f"sqlite:///{tmp_path}/reliq.db")
         yield engine
         engine.close()
 

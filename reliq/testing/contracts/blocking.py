@@ -13,7 +13,7 @@ import pytest
 from reliq.errors import BrokerUnavailable, ForkedConnection
 from reliq.ports.broker import Engine
 from reliq.ports.values import Claimed, Publication, Receipt, Settlement
-from reliq.testing.contracts.base import Contract
+from reliq.testing.contracts.base import Contract, MovableClock
 from reliq.testing.contracts.bench import Bench, Hand, envelope_of, verdict
 
 SOON = 0.9  # seconds; a wake that was pushed arrives well within the second for which a claim may block
@@ -46,6 +46,24 @@ class Blocking(Contract):
         with Blocked(lambda: hand.claim(wait=1.0)) as blocked:
             holder.settle(delivery, follow_ups=[follow("next")])
         assert [d.receipt.id for d in blocked.answer.deliveries] == ["next"]
+        assert blocked.seconds < SOON
+
+    def test_a_blocked_claim_is_given_what_becomes_due(self, bench: Bench, clock: MovableClock) -> None:
+        id = bench.publish(delay=500)
+        hand = bench.hand()
+        with Blocked(lambda: hand.claim(wait=1.0)) as blocked:
+            clock.advance(0.5)
+        assert [d.receipt.id for d in blocked.answer.deliveries] == [id]
+        assert blocked.seconds < SOON
+
+    def test_a_blocked_claim_is_given_what_a_reap_takes_back(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        holder, delivery = bench.leased(queue="q")
+        hand = bench.hand()
+        with Blocked(lambda: hand.claim(wait=1.0)) as blocked:
+            holder.crash()
+        assert [d.receipt.id for d in blocked.answer.deliveries] == [delivery.receipt.id]
         assert blocked.seconds < SOON
 
     def test_a_blocked_claim_blocks_for_a_second_at_most(self, bench: Bench) -> None:
@@ -134,6 +152,15 @@ class Blocking(Contract):
         assert record is not None
         assert record.state == "ready"
         assert time.monotonic() - begun < 2.0
+
+    def test_a_wait_ends_when_its_time_is_over_by_the_engines_clock(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        id = bench.publish()
+        with Blocked(lambda: engine.wait(id, 8.0)) as blocked:
+            clock.advance(9)
+        assert blocked.answer.state == "ready"
+        assert blocked.seconds < 2.0
 
     def test_there_is_nothing_to_wait_for_without_a_record(self, bench: Bench, engine: Engine) -> None:
         begun = time.monotonic()
