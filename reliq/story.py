@@ -133,7 +133,7 @@ def _event(step: Transition, began: Transition | None, first: bool) -> str:
     if step.to == "due":
         wait = span(max(0, step.due - step.at)) if step.due is not None else "some time"
         if step.reason == "crashed":
-            return f"{ran} took its process down; again {wait} later, alone"
+            return f"{ran} died with its process; again {wait} later, alone"
         if step.attempt < began.attempt:
             return f"{ran} was snoozed for {wait}{why}"
         return f"{ran} is retried {wait} later{_error(step) or why}"

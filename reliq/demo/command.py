@@ -29,7 +29,9 @@ from reliq.policy.redaction import redact
     help="A broker that several processes can use; default: a new SQLite file.",
 )
 @click.option(
-    "--seed", type=int, help="Repeat the demo with this seed: the same duplicates, troubles and kills."
+    "--seed",
+    type=int,
+    help="Draw the same duplicates, troubles and moments to kill as the demo that told this seed.",
 )
 @click.option(
     "--sabotage", is_flag=True, help="Forge one settlement; the proof must notice, and the exit code is 1."
@@ -47,20 +49,25 @@ def demo(
     """
     begun = time.monotonic()
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
-    folder = Path(tempfile.mkdtemp(prefix="reliq-demo-"))
-    url = url or target.url or f"sqlite:///{folder}/demo.sqlite3"
     paths = source_files()
     if files is not None:
         paths = random.Random(seed).sample(paths, min(files, len(paths)))
     display = open_display(sys.stdout)
-    display.say(f"reliq demo, seed {seed} (`reliq demo --seed {seed}` does the same again)")
+    display.say(
+        f"reliq demo, seed {seed} (`--seed {seed}`: the same duplicates, troubles and moments to kill)"
+    )
+    folder = Path(tempfile.mkdtemp(prefix="reliq-demo-"))
     try:
+        url = url or target.url or f"sqlite:///{folder}/demo.sqlite3"
         outcome = run_demo(make_plan(paths, seed), url=url, folder=folder, sabotage=sabotage, display=display)
-    except ConfigError:
-        raise
-    except Exception:
-        keep = True
-        click.echo(f"What there is of it is left in {folder}", err=True)
+    except BaseException as error:
+        # A failure may be worth a look.  Somebody who stopped it has seen enough, unless it is to be kept.
+        begun_at_all = (folder / "journals").exists()
+        keep = begun_at_all and (
+            keep or (isinstance(error, Exception) and not isinstance(error, ConfigError))
+        )
+        if keep:
+            click.echo(f"What there is of it is left in {folder}", err=True)
         raise
     finally:
         display.close()

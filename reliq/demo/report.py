@@ -14,7 +14,7 @@ _TALLY = {
     "run": "times a task was started",
     "repeated": "of these again, because its process had died",
     "retried": "of these again, because it had failed",
-    "quarantined": "took down three processes and was set aside",
+    "quarantined": "each took down three processes, and was set aside",
 }
 _NEXT = {
     "killed": "a file whose worker was killed",

@@ -66,7 +66,7 @@ def test_two_attempts_are_told_when_the_first_process_was_killed() -> None:
         record("done", attempt=2, crashes=1, ended=T0 + 3500, gone=T0 + 86_400_000, transitions=steps)
     )
     assert story.startswith("shop.pay (m1) is done at 12:00:03.\n")
-    assert "attempt 1, 2 s after it was given out, took its process down; again 1 s later, alone" in story
+    assert "attempt 1, 2 s after it was given out, died with its process; again 1 s later, alone" in story
     assert "attempt 2 given to worker process w2" in story
     assert "attempt 2, 480 ms after it was given out, was done" in story
     assert "1 crash" in story

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -70,8 +71,33 @@ def test_a_forged_settlement_is_found_out(tmp_path: Path) -> None:
 
 def test_a_broker_that_other_processes_cannot_reach_is_refused(tmp_path: Path) -> None:
     run = run_demo(tmp_path, "--broker", "memory://")
-    assert run.returncode == 1 and "memory:// lives in one process" in run.stderr
+    assert run.returncode == 2 and "memory:// lives in one process" in run.stderr
     assert not list(tmp_path.glob("reliq-demo-*"))
+
+
+def test_a_broker_that_cannot_be_used_leaves_no_folder(tmp_path: Path) -> None:
+    run = run_demo(tmp_path, "--broker", "sqlite:////proc/x.db", "--keep")
+    assert run.returncode == 3 and "cannot be written" in run.stderr and "is left" not in run.stderr
+    assert not list(tmp_path.glob("reliq-demo-*"))
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_a_demo_that_is_interrupted_leaves_only_what_it_names(tmp_path: Path, keep: bool) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-u", "-m", "reliq", "demo", "--files", "200", *(["--keep"] if keep else [])],
+        env={**os.environ, "TMPDIR": str(tmp_path), "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert demo.stdout is not None
+    while "killed worker" not in (line := demo.stdout.readline()):
+        assert line, "it ended before its first kill"
+    demo.send_signal(signal.SIGINT)
+    _, errors = demo.communicate(timeout=30)
+    left = list(tmp_path.glob("reliq-demo-*"))
+    assert demo.returncode == 1 and len(left) == keep
+    assert all(f"is left in {folder}" in errors for folder in left)
 
 
 @pytest.mark.full
