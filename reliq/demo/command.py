@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -19,6 +20,8 @@ from reliq.demo.run import Outcome, run_demo
 from reliq.demo.sources import source_files
 from reliq.errors import ConfigError
 from reliq.policy.redaction import redact
+
+_STOPS = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @click.command("demo")
@@ -56,6 +59,8 @@ def demo(
     display.say(
         f"reliq demo, seed {seed} (`--seed {seed}`: the same duplicates, troubles and moments to kill)"
     )
+    for signum in _STOPS:  # as Ctrl-C does: the workers must not outlive the demo
+        signal.signal(signum, _interrupt)
     folder = Path(tempfile.mkdtemp(prefix="reliq-demo-"))
     try:
         url = url or target.url or f"sqlite:///{folder}/demo.sqlite3"
@@ -70,12 +75,16 @@ def demo(
             click.echo(f"What there is of it is left in {folder}", err=True)
         raise
     finally:
-        display.close()
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
+        display.close()
     _tell(outcome, url if keep else None, time.monotonic() - begun)
     if not outcome.proof.holds:
         raise click.exceptions.Exit(1)
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _tell(outcome: Outcome, kept: str | None, seconds: float) -> None:

@@ -8,6 +8,7 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -38,7 +39,8 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 class Supervisor:
     """Runs a worker until it is told to stop; `run` returns the exit code.
 
-    SIGTERM, SIGINT   warm shutdown; a second one: at once.  SIGHUP: children are replaced one after the other.
+    SIGTERM, SIGINT   warm shutdown; a second one: at once.
+    SIGHUP            children are replaced one after the other; on a terminal, which was closed then: as SIGTERM.
     """
 
     def __init__(self, app: Any, options: WorkerOptions) -> None:
@@ -53,6 +55,7 @@ class Supervisor:
         self._code = 0
         self._starts = FailedStarts()
         self._health = HealthFile(options.health, app.name)
+        self._on_terminal = sys.stdin is not None and sys.stdin.isatty()
 
     def run(self) -> int:
         """Blocks, in the main thread."""
@@ -135,7 +138,7 @@ class Supervisor:
         self._heard.append(signum)
 
     def _on(self, signum: int) -> None:
-        if signum in (signal.SIGTERM, signal.SIGINT):
+        if signum in (signal.SIGTERM, signal.SIGINT) or (signum == signal.SIGHUP and self._on_terminal):
             self._stop()
         elif signum == signal.SIGHUP and self._stopping_since is None:
             logger.info("replacing %d children", len(self._children), extra={"event": "restart"})

@@ -124,3 +124,21 @@ def test_options_of_the_command_line_win_and_are_checked(terminal: Terminal) -> 
     ):
         assert said in terminal.run("worker", "-A", "shop", *args, code=2).stderr
     assert "expected seconds" in terminal.run("worker", "-A", "shop", "--lease", "soon", code=2).stderr
+
+
+def test_a_worker_stops_when_its_terminal_is_closed(terminal: Terminal) -> None:
+    terminal.run("init", "shop")
+    ours, theirs = os.openpty()
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "reliq", "worker", "-A", "shop", "-c", "1"],
+        cwd=terminal.folder, env=terminal.environ, text=True, start_new_session=True,
+        stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    terminal.started.append(worker)
+    os.close(theirs)
+    assert worker.stdout is not None
+    while "started" not in (line := worker.stdout.readline()):
+        assert line, "it ended before its child started"
+    worker.send_signal(signal.SIGHUP)
+    assert worker.wait(timeout=20) == 0
+    os.close(ours)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -30,6 +31,15 @@ def number(output: str, name: str) -> int:
     found = re.search(rf"^  {name} +([\d,]+) ", output, re.MULTILINE)
     assert found, output
     return int(found[1].replace(",", ""))
+
+
+def running(argument: str) -> list[str]:
+    """The command lines, of Linux's processes, that have an argument with this end."""
+    lines = []
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            lines.append(file.read_text(errors="replace"))
+    return [line for line in lines if any(part.endswith(argument) for part in line.split("\0"))]
 
 
 def test_the_sum_is_proved_although_workers_are_killed(tmp_path: Path) -> None:
@@ -81,8 +91,12 @@ def test_a_broker_that_cannot_be_used_leaves_no_folder(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("reliq-demo-*"))
 
 
-@pytest.mark.parametrize("keep", [False, True])
-def test_a_demo_that_is_interrupted_leaves_only_what_it_names(tmp_path: Path, keep: bool) -> None:
+@pytest.mark.parametrize(
+    ("stop", "keep"), [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, False)]
+)
+def test_a_demo_that_is_interrupted_leaves_only_what_it_names(
+    tmp_path: Path, stop: signal.Signals, keep: bool
+) -> None:
     demo = subprocess.Popen(
         [sys.executable, "-u", "-m", "reliq", "demo", "--files", "200", *(["--keep"] if keep else [])],
         env={**os.environ, "TMPDIR": str(tmp_path), "NO_COLOR": "1"},
@@ -93,10 +107,11 @@ def test_a_demo_that_is_interrupted_leaves_only_what_it_names(tmp_path: Path, ke
     assert demo.stdout is not None
     while "killed worker" not in (line := demo.stdout.readline()):
         assert line, "it ended before its first kill"
-    demo.send_signal(signal.SIGINT)
+    demo.send_signal(stop)
     _, errors = demo.communicate(timeout=30)
     left = list(tmp_path.glob("reliq-demo-*"))
     assert demo.returncode == 1 and len(left) == keep
+    assert not running(f"-{demo.pid}"), "its workers serve a queue of that name"
     assert all(f"is left in {folder}" in errors for folder in left)
 
 
