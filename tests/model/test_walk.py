@@ -444,6 +444,7 @@ QUICK = settings(SHARED, max_examples=80, stateful_step_count=40, derandomize=Tr
 FULL = settings(SHARED, max_examples=3_000, stateful_step_count=80)
 
 
+@pytest.mark.timeout(600)  # a failure is made small before it is told, which takes up to five minutes
 class TestWalk(Walk.TestCase):  # type: ignore[misc]
     settings = QUICK
 

@@ -106,4 +106,6 @@ def read_worker(step: Step, terminals: Terminals) -> str:
     wanted = step.printed.removeprefix("^C\n").count("\n")
     printed = without_root(terminals.next_lines(wanted))
     missing = wanted - printed.count("\n")
-    return printed + (without_root(terminals.next_lines(missing)) if missing > 0 else "")
+    printed += without_root(terminals.next_lines(missing)) if missing > 0 else ""
+    # A burial and the start of the next child are logged by two threads at the same time, in either order.
+    return "".join(sorted(printed.splitlines(keepends=True), key=lambda line: " started worker=" in line))

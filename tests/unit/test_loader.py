@@ -104,7 +104,7 @@ def test_the_modules_named_by_imports_are_loaded(project: Callable[..., None]) -
         ({"shop": "raise SystemExit(3)\n"}, "shop", "SystemExit: 3"),
         ({"shop": "def (\n"}, "shop", "SyntaxError"),
         ({"shop": APP}, "shop-1", "'shop-1' is no module name"),
-        ({"shop": APP + "app.conf.imports = 'nothere'\n"}, "shop", "importing 'imports = nothere' failed"),
+        ({"shop": APP + "app.conf.imports = 'nothere'\n"}, "shop", "importing 'nothere' failed"),
     ],
 )
 def test_a_refusal_names_what_to_do(
