@@ -3,7 +3,7 @@
 
 from typing import assert_type
 
-from reliq import Handle, Reliq
+from reliq import Handle, Reliq, Task
 from reliq.testing import Harness
 
 app = Reliq("typed", broker="memory://")
@@ -19,11 +19,18 @@ async def double(n: int) -> int:
     return 2 * n
 
 
+@app.task(bind=True)
+def tries(self: Task[[int], int], most: int) -> int:
+    return min(self.request.attempt, most)
+
+
 with Harness(app) as harness:
     job = price.using(priority=9).delay(500)  # price.delay("5") is an error to mypy, and raises here
     other = double.delay(21)
+    third = tries.delay(3)  # without `self`, which the worker gives
     harness.run_until_idle()
     assert_type(job, Handle[str])
     assert_type(job.get(), str)
     assert_type(other.get(), int)  # of an async task: what the coroutine returns
-    print(job.get(), other.get())
+    assert_type(third.get(), int)
+    print(job.get(), other.get(), third.get())

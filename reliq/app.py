@@ -6,9 +6,10 @@ import difflib
 import inspect
 import os
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar, overload
 
 import msgspec
 
@@ -136,6 +137,10 @@ class Reliq(AppNames):
     @overload
     def task(self, func: Callable[P, R], /) -> Task[P, R]: ...
     @overload
+    def task(
+        self, func: None = None, /, *, bind: Literal[True], **options: Any
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Task[P, R]]: ...
+    @overload
     def task(self, func: None = None, /, **options: Any) -> Callable[[Callable[P, R]], Task[P, R]]: ...
     def task(self, func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
         """Register a function as a task, with its options; refuses misspelt options here and now."""
@@ -204,13 +209,14 @@ class Reliq(AppNames):
     # --- publishing ---
 
     def send_task(
-        self, name: str, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None, **options: Any
+        self, name: str, args: Sequence[Any] | None = (), kwargs: dict[str, Any] | None = None, **options: Any
     ) -> Handle[Any]:
         """Publish by name; a task that is not registered here is sent without a check of its arguments."""
         task = self.tasks.get(name)
         if task is None:
             task = _Elsewhere(self, _anything, name, {})
-        return self.publisher.one(task, tuple(args), kwargs or {}, self.call_options(task, options))
+        args, kwargs = _tasks.call_of(args, kwargs)
+        return self.publisher.one(task, args, kwargs, self.call_options(task, options))
 
     def publish_many(
         self, task: Task[P, R], calls: Iterable[tuple[Any, ...] | dict[str, Any]], **options: Any
@@ -291,6 +297,12 @@ class Reliq(AppNames):
 
     def _build_defaults(self, task: Task[..., Any]) -> Defaults:
         conf, own = self.conf, task.options
+        if task.name.startswith("__main__.") and self.broker.capabilities.shared:
+            warnings.warn(
+                f"{task.name!r} was defined at a prompt or with python -c: no worker can import it, so what is "
+                "published waits until it fails. Put the function into a module",
+                stacklevel=2,
+            )
         routed = _routed(conf.routes, task.name)
         ttl = own.result_ttl if own.result_ttl is not None else conf.result_ttl
         dead = own.dead_letter_ttl if own.dead_letter_ttl is not None else conf.dead_letter_ttl

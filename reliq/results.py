@@ -12,7 +12,7 @@ import msgspec
 from reliq.compat.names import translate
 from reliq.compat.results import GET_OPTIONS, ResultNames
 from reliq.context import _current
-from reliq.errors import GetInsideTask, ResultTimeout, TaskDropped, TaskFailed, UnknownResult
+from reliq.errors import GetInsideTask, ReliqError, ResultTimeout, TaskDropped, TaskFailed, UnknownResult
 from reliq.ports.values import ENDED, ErrorInfo, Record
 from reliq.verdicts import Drop
 from reliq.wire.message import CancelMessage
@@ -56,7 +56,9 @@ class Handle(ResultNames, Generic[R]):
 
     __slots__ = ("_app", "_task", "existing_id", "id", "reason", "rejected")
 
-    def __init__(self, app: Reliq, id: str, task: Task[..., Any] | None = None) -> None:
+    def __init__(self, app: Reliq, id: str = "", task: Task[..., Any] | None = None) -> None:
+        if id == "":
+            raise ReliqError("A handle is of an app and an id: write app.AsyncResult(id)")
         self._app = app
         self._task = task
         self.id: str = id
@@ -267,6 +269,9 @@ class Handle(ResultNames, Generic[R]):
 
     def __hash__(self) -> int:
         return hash(self.id) if not self.rejected else object.__hash__(self)
+
+    def __str__(self) -> str:  # as of Celery's results: people keep it as the id
+        return repr(self) if self.rejected else self.id
 
     def __repr__(self) -> str:
         if self.rejected:

@@ -6,7 +6,18 @@ import asyncio
 import inspect
 import random
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Never, ParamSpec, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Concatenate,
+    Generic,
+    Literal,
+    Never,
+    ParamSpec,
+    TypeVar,
+    cast,
+    overload,
+)
 
 from reliq.compat import CALL_OPTIONS, TASK_OPTIONS, translate
 from reliq.compat.signatures import SignatureNames
@@ -133,10 +144,14 @@ class Task(TaskNames, Generic[P, R]):
         return await asyncio.to_thread(self.app.publisher.one, self, args, kwargs, None)
 
     def apply_async(
-        self, args: tuple[Any, ...] | list[Any] = (), kwargs: dict[str, Any] | None = None, **options: Any
+        self,
+        args: tuple[Any, ...] | list[Any] | None = (),
+        kwargs: dict[str, Any] | None = None,
+        **options: Any,
     ) -> Handle[R]:
         """Celery's form of a call with options: countdown, eta, expires, queue, task_id, link, ..."""
-        return self.app.publisher.one(self, tuple(args), kwargs or {}, self.app.call_options(self, options))
+        args, kwargs = call_of(args, kwargs)
+        return self.app.publisher.one(self, args, kwargs, self.app.call_options(self, options))
 
     def using(self, **options: Any) -> Call[P, R]:
         """Options first, then a typed call: `charge.using(countdown=30).delay(1, 500)`."""
@@ -307,6 +322,10 @@ shared: dict[str, SharedTask[..., Any]] = {}
 @overload
 def task(func: Callable[P, R], /) -> SharedTask[P, R]: ...
 @overload
+def task(
+    func: None = None, /, *, bind: Literal[True], **options: Any
+) -> Callable[[Callable[Concatenate[Any, P], R]], SharedTask[P, R]]: ...
+@overload
 def task(func: None = None, /, **options: Any) -> Callable[[Callable[P, R]], SharedTask[P, R]]: ...
 def task(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Define a task without an app, as libraries do; every app adopts it."""
@@ -345,6 +364,19 @@ def described(func: Callable[..., Any]) -> str:
     return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code is not None else name
 
 
+def call_of(args: object, kwargs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What a call gives as `args` and `kwargs`, refused where they cannot be that."""
+    if not isinstance(args, tuple | list | None):
+        raise OptionError(
+            f"args takes a tuple or a list, got {type(args).__name__}; a single argument is a tuple of one: (value,)"
+        )
+    if not isinstance(kwargs, dict | None):
+        raise OptionError(
+            f"kwargs takes a dict, got {type(kwargs).__name__}; positional arguments are one tuple"
+        )
+    return tuple(args or ()), kwargs or {}
+
+
 def name_of(func: Callable[..., Any]) -> str:
     """`module.function`; a function of `__main__` gets its real module's name, so that a worker can find it."""
     module, name = getattr(func, "__module__", None), getattr(func, "__qualname__", "<lambda>")
@@ -365,7 +397,7 @@ def main_module() -> str | None:
     if spec is not None and spec.name:
         return str(spec.name).removesuffix(".__main__")
     path = getattr(main, "__file__", None)
-    return Path(path).stem if path else None
+    return None if not path or path.startswith("<") else Path(path).stem  # <stdin> is no file
 
 
 CALL_NAMES = frozenset(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from reliq import Reliq, current
+from reliq import Handle, Reliq, current
 from reliq.errors import (
     ArityError,
     GetInsideTask,
@@ -16,6 +18,7 @@ from reliq.errors import (
     NaiveDatetimeError,
     OptionError,
     PublishRefused,
+    ReliqError,
     UnencodableArgument,
 )
 from reliq.testing import Harness
@@ -387,3 +390,44 @@ def test_what_a_task_publishes_knows_its_parent_and_root(app, harness):
 def test_root_and_parent_can_be_given(app, harness, add):
     one = envelope(add.apply_async((1,), root_id="r", parent_id="p"))
     assert (one.root, one.parent) == ("r", "p")
+
+
+@pytest.mark.parametrize(
+    "call", [lambda t: t.apply_async(1), lambda t: t.apply_async("12"), lambda t: t.apply_async((1,), 2)]
+)
+def test_args_and_kwargs_that_are_none_are_refused_with_the_form_they_need(add, call):
+    with pytest.raises(OptionError, match="takes a (tuple or a list|dict)"):
+        call(add)
+
+
+def test_none_as_args_or_kwargs_is_nothing(add, app):
+    @app.task(name="nothing")
+    def nothing() -> None: ...
+
+    assert nothing.apply_async(None, None).state == "PENDING"
+    assert app.send_task("nothing", None, None).state == "PENDING"
+
+
+def test_a_handle_prints_as_its_id_and_is_made_by_the_app(add):
+    handle = add.delay(1)
+    assert f"{handle}" == handle.id and repr(handle) == f"<Handle {handle.id}>"
+    with pytest.raises(ReliqError, match="app.AsyncResult"):
+        Handle(handle.id)
+
+
+def test_a_task_of_a_prompt_is_told_that_no_worker_will_find_it(tmp_path):
+    code = (
+        "from reliq import Reliq\n"
+        f"app = Reliq('p', broker='sqlite:///{tmp_path}/p.db')\n"
+        "@app.task\ndef f(): ...\n"
+        "f.delay()\nf.delay()"
+    )
+    for form in ({"args": ["-c", code]}, {"args": ["-"], "input": code}):
+        done = subprocess.run(
+            [sys.executable, *form["args"]],
+            input=form.get("input"),
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert done.stderr.count("no worker can import it") == 1 and "__main__.f" in done.stderr
