@@ -55,7 +55,7 @@ def _from_files(path: str | None, max_age: float) -> list[tuple[bool, str, bool]
     answers = []
     for file in _files(health.runtime_folder()):
         verdict = health.check(file, max_age=max_age)
-        if not verdict.well and _is_gone(file):
+        if not verdict.well and health.is_gone(file):
             # A killed worker leaves its file; another may long have taken its place.
             answers.append((False, f"worker {_pid(file)} is gone without a farewell ({file})", False))
         else:
@@ -85,15 +85,3 @@ def _files(folder: Path) -> list[Path]:
 
 def _pid(file: Path) -> int:
     return int(file.stem.rpartition("-")[2]) if file.stem.rpartition("-")[2].isdigit() else 0
-
-
-def _is_gone(file: Path) -> bool:
-    import os
-
-    try:
-        os.kill(_pid(file), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False

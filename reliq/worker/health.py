@@ -75,6 +75,8 @@ class HealthFile:
         self._since = time.time()
         self._written = 0.0
         self._broken = False
+        if path is None:
+            _sweep(app)
 
     def is_due(self) -> bool:
         return time.monotonic() - self._written >= EVERY
@@ -116,6 +118,25 @@ def find(app: str) -> list[Path]:
         return sorted(p for p in runtime_folder().iterdir() if pattern.fullmatch(p.name))
     except OSError:
         return []
+
+
+def is_gone(path: Path) -> bool:
+    """Whether the process that wrote a default file is no more; a killed one cannot take its file away."""
+    try:
+        os.kill(int(path.stem.rpartition("-")[2]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
+def _sweep(app: str) -> None:
+    """A worker takes the place of those of its app that were killed."""
+    for path in find(app):
+        if is_gone(path):
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def check(path: str | Path, *, max_age: float = MAX_AGE) -> Verdict:

@@ -96,3 +96,17 @@ def test_the_watchdog_leaves_a_long_start_in_peace(place: Any, until: Any, what:
     handle = place.task("quick").delay(1)
     until(handle.ready)
     assert "has not claimed" not in worker.log
+
+
+def test_a_worker_clears_away_the_files_of_killed_ones_of_its_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    killed, living = health.default_path("shop", gone.pid), health.default_path("shop", os.getpid())
+    another = health.default_path("mail", gone.pid)
+    for path in (killed, living, another):
+        health.write(path, state(child()))
+    health.HealthFile(None, "shop")
+    assert (killed.exists(), living.exists(), another.exists()) == (False, True, True)
