@@ -8,15 +8,24 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.grounds import Ground, lay
 from tests.faults.rig import Rig
 
 SEED = int(os.environ.get("RELIQ_TEST_SEED", "20260101"))
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def ground(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ground]:
+    """A broker of the test's own; a file that is about one broker overrides this."""
+    ground = lay(request.param, tmp_path)
+    yield ground
+    ground.close()
+
+
 @pytest.fixture
-def rig(tmp_path: Path) -> Iterator[Rig]:
+def rig(tmp_path: Path, ground: Ground) -> Iterator[Rig]:
     """A fresh rig; RELIQ_TEST_SEED repeats a run."""
-    rig = Rig(tmp_path, seed=SEED)
+    rig = Rig(tmp_path, ground, seed=SEED)
     print(f"seed {SEED}")
     yield rig
     rig.close()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import random
-import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 
 import msgspec
 
 from reliq.wire.codec import HARD_MAX_MESSAGE, decode, encode
+from tests.faults.grounds import Ground
 
 
 def noise(payload: bytes, dice: random.Random) -> bytes:
@@ -72,15 +71,8 @@ def _with_body(payload: bytes, body: bytes) -> bytes:
     return encode(msgspec.structs.replace(decode(payload), body=body))
 
 
-def damage(path: Path, ids: list[str], dice: random.Random) -> dict[str, str]:
+def damage(ground: Ground, ids: list[str], dice: random.Random) -> dict[str, str]:
     """Damage the payloads of these messages, each way in turn; id -> what was done to it."""
-    db = sqlite3.connect(path, timeout=10)
-    done = {}
-    with db:
-        for number, id in enumerate(ids):
-            way = WAYS[number % len(WAYS)]
-            (payload,) = db.execute("SELECT payload FROM message WHERE id = ?", (id,)).fetchone()
-            db.execute("UPDATE message SET payload = ? WHERE id = ?", (way(bytes(payload), dice), id))
-            done[id] = way.__name__
-    db.close()
-    return done
+    ways = {id: WAYS[number % len(WAYS)] for number, id in enumerate(ids)}
+    ground.damage({id: lambda payload, way=way: way(payload, dice) for id, way in ways.items()})  # type: ignore[misc]
+    return {id: way.__name__ for id, way in ways.items()}

@@ -1,21 +1,22 @@
-"""What a fault test stands on: a broker in a file, a journal, producers that note what they do, real workers."""
+"""What a fault test works with: a broker, a journal, producers that note what they do, real workers."""
 
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from reliq import Reliq
 from reliq.errors import PublishRefused, PublishUnknown
+from reliq.plugins import open_engine
 from reliq.policy.ids import new_id
 from reliq.testing.faults import Fact, Fleet, Journal, Report, check
 from reliq.testing.faults.journal import Reader
 from tests.faults import fault_app
+from tests.faults.grounds import Ground
 
 ROOT = Path(__file__).parents[2]
 
@@ -23,22 +24,25 @@ ROOT = Path(__file__).parents[2]
 class Rig:
     """One run of one fault."""
 
-    def __init__(self, folder: Path, *, seed: int, database: Path | None = None) -> None:
+    def __init__(self, folder: Path, ground: Ground, *, seed: int, url: str | None = None) -> None:
+        """`url`: by which workers and publishers reach the broker, where that is not the ground's own."""
         self.folder = folder
+        self.ground = ground
         self.seed = seed
-        self.database = database or folder / "faults.sqlite3"
-        self.url = f"sqlite:///{self.database}"
+        self.url = url or ground.url
         self.journal = Journal(folder / "journal")
         self._reader = Reader(self.journal.path)
         self._facts: list[Fact] = []
         self.app: Reliq = fault_app.app
         os.environ[fault_app.JOURNAL] = str(self.journal.path)
         fault_app.journal.cache_clear()
-        self.engine = _open(self.url)
-        self._restore = self.app.use_engine(self.engine, self.app.clock)
+        self.engine = open_engine(ground.url, app="faults")  # to look, past any proxy
+        self._publisher = open_engine(self.url, app="faults") if url else self.engine
+        self._restore = self.app.use_engine(self._publisher, self.app.clock)
 
     def close(self) -> None:
         self._restore()
+        self._publisher.close()
         self.engine.close()
 
     # --- producers ---
@@ -75,11 +79,6 @@ class Rig:
         return sum(o.held for o in self.engine.owners() if int(o.owner.split(":")[1]) in pids)
 
     # --- the end ---
-
-    def check_file(self) -> None:
-        """SQLite's own check of the file."""
-        with closing(sqlite3.connect(self.database)) as db:
-            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
     def await_drained(self, timeout: float) -> None:
         """Until nothing is ready, due or leased; `TimeoutError` says what is."""
@@ -132,9 +131,3 @@ def publish_noted(journal: Journal, task: Any, call: Sequence[Any], **options: A
         return id
     journal.note("unknown", id)
     return id
-
-
-def _open(url: str) -> Any:
-    from reliq.plugins import open_engine
-
-    return open_engine(url, app="faults")

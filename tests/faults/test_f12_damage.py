@@ -24,7 +24,7 @@ EXTRA = 64 * 1024 * 1024
 def damage_the_flow(rig: Rig, *, tasks: int, timeout: float) -> None:
     dice = random.Random(rig.seed)
     ids = rig.publish(fault_app.work, ((number,) for number in range(tasks)))
-    damaged = damage.damage(rig.database, dice.sample(ids, tasks // 10), dice)
+    damaged = damage.damage(rig.ground, dice.sample(ids, tasks // 10), dice)
     with rig.fleet(size=1) as fleet:
         rig.await_drained(timeout)
         rig.publish(fault_app.work, [(0,)])

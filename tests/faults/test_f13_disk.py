@@ -15,7 +15,13 @@ from reliq.errors import PublishRefused
 from reliq.testing.faults import Killer, kill_tree
 from tests.faults import fault_app
 from tests.faults.conftest import SEED
+from tests.faults.grounds import SqliteGround
 from tests.faults.rig import ROOT, Rig
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> SqliteGround:
+    return SqliteGround(tmp_path / "faults.sqlite3")
 
 
 def publish_until_refused(rig: Rig, *, size: int = 1, most: int = 100_000) -> str:
@@ -41,7 +47,7 @@ def test_a_file_that_may_not_grow_refuses_clearly_and_loses_nothing(rig: Rig) ->
         rig.await_drained(20)
         fleet.stop()
     rig.check()
-    rig.check_file()
+    rig.ground.check()
 
 
 @pytest.fixture
@@ -64,7 +70,7 @@ def test_a_full_disk_refuses_clearly_and_loses_nothing_once_there_is_room(
 ) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(bytes(1_500_000))
-    rig = Rig(tmp_path, seed=SEED, database=small_disk / "faults.sqlite3")
+    rig = Rig(tmp_path, SqliteGround(small_disk / "faults.sqlite3"), seed=SEED)
     try:
         with rig.fleet(size=2) as fleet:
             rig.publish(fault_app.work, [(0,)])
@@ -80,7 +86,7 @@ def test_a_full_disk_refuses_clearly_and_loses_nothing_once_there_is_room(
             assert {rig.engine.get(id).state for id in more} == {"done"}
             fleet.stop()
         rig.check(max_crashes=20)
-        rig.check_file()
+        rig.ground.check()
     finally:
         rig.close()
 
@@ -132,7 +138,7 @@ def kill_everybody(rig: Rig, *, every: float, seconds: float, timeout: float) ->
     assert killer.acted >= seconds / 4
     report = rig.check(max_crashes=20)
     assert report.done >= report.confirmed > 0
-    rig.check_file()
+    rig.ground.check()
 
 
 def test_eight_processes_that_are_killed_all_the_time_leave_a_sound_file(rig: Rig) -> None:

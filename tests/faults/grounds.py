@@ -1,0 +1,83 @@
+"""What a fault test stands on: the broker itself, with what can be done to it from below."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+import pytest
+
+from tests.faults.redis_server import RedisServer
+
+ENGINES = {point.name for point in entry_points(group="reliq.engines")}
+
+Change: TypeAlias = Callable[[bytes], bytes]
+
+
+class Ground(Protocol):
+    """A broker that one test has for itself."""
+
+    name: str
+    url: str
+
+    def check(self) -> None:
+        """Whatever the server or the file can say about its own soundness."""
+
+    def damage(self, changes: Mapping[str, Change]) -> None:
+        """Change the bytes of these waiting messages where they lie."""
+
+    def close(self) -> None: ...
+
+
+class SqliteGround:
+    """A file."""
+
+    name = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.url = f"sqlite:///{path}"
+
+    def check(self) -> None:
+        with closing(sqlite3.connect(self.path)) as db:
+            assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+    def damage(self, changes: Mapping[str, Change]) -> None:
+        with closing(sqlite3.connect(self.path, timeout=10)) as db, db:
+            for id, change in changes.items():
+                (payload,) = db.execute("SELECT payload FROM message WHERE id = ?", (id,)).fetchone()
+                db.execute("UPDATE message SET payload = ? WHERE id = ?", (change(bytes(payload)), id))
+
+    def close(self) -> None:
+        pass
+
+
+class RedisGround:
+    """A server of its own; `proxied` when the workers and publishers reach it through a proxy."""
+
+    name = "redis"
+
+    def __init__(self, folder: Path, **settings: str) -> None:
+        if "redis" not in ENGINES:
+            pytest.skip("the Redis engine is not installed")
+        self.server = RedisServer(folder, **settings)
+        self.url = self.server.url
+
+    def check(self) -> None:
+        with closing(self.server.client()) as client:
+            assert client.ping()
+
+    def damage(self, changes: Mapping[str, Change]) -> None:
+        pytest.skip("not yet")
+
+    def close(self) -> None:
+        self.server.close()
+
+
+def lay(name: str, folder: Path) -> Ground:
+    """The ground of this name, fresh."""
+    return SqliteGround(folder / "faults.sqlite3") if name == "sqlite" else RedisGround(folder / "redis")
