@@ -145,9 +145,10 @@ def _broken(name: str, spec: str, error: BaseException) -> AppNotFound:
     """The import itself failed: the user's own frames tell why."""
     ours = (__file__, "<frozen importlib", importlib.__file__)
     frames = [f for f in traceback.extract_tb(error.__traceback__) if not f.filename.startswith(ours)]
-    if isinstance(error, ReliqError):  # the message says it all; where the user wrote it is what is missing
-        package = str(Path(__file__).parent) + os.sep
-        frames = [f for f in frames if not f.filename.startswith(package)] or frames
+    package = str(Path(__file__).parent) + os.sep
+    theirs = [f for f in frames if not f.filename.startswith(package)]
+    if theirs or not isinstance(error, ReliqError):
+        frames = theirs  # what is missing is where the user wrote it
     last = [] if isinstance(error, ReliqError) else traceback.format_exception_only(error)
     lines = "".join([*traceback.format_list(frames), *last]).splitlines()
     shown = "\n".join(lines[-_SHOWN:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from datetime import datetime, tzinfo
 
@@ -21,18 +22,23 @@ _envelopes = msgspec.msgpack.Decoder(Envelope)
 
 
 def tell(
-    record: Record, now: int, *, holds: Sequence[tuple[str, Value]] = (), zone: tzinfo | None = None
+    record: Record,
+    now: int,
+    *,
+    holds: Sequence[tuple[str, Value]] = (),
+    zone: tzinfo | None = None,
+    flags: str = "",
 ) -> list[str]:
     """The story as lines: what it is, what happened, what comes next.
 
     `now` is in milliseconds, `holds` are the store's records whose holder is this message, `zone` is that of the
-    times shown (None: local).  Arguments and results are not told.
+    times shown (None: local), `flags` those of the commands that are proposed.  Arguments and results are not told.
     """
     return [
         *_headline(record, now, zone),
         "",
         *_events(record, now, zone),
-        *_next(record, now, zone),
+        *_next(record, now, zone, flags),
         *_holds(record, holds, now, zone),
         *_last_error(record),
     ]
@@ -151,7 +157,7 @@ def _unclaimed(step: Transition, first: bool) -> str:
     return {"failed": "failed", "dropped": "dropped", "done": "done"}.get(step.to, step.to)
 
 
-def _next(record: Record, now: int, zone: tzinfo | None) -> list[str]:
+def _next(record: Record, now: int, zone: tzinfo | None, flags: str) -> list[str]:
     said = []
     if record.cancel and record.state not in ENDED:
         said.append("It was asked to stop: it is dropped when its worker hears of it, or at its next step.")
@@ -161,10 +167,10 @@ def _next(record: Record, now: int, zone: tzinfo | None) -> list[str]:
         said.append(f"It is dropped unless it begins by {moment(record.expires, now, zone)}.")
     if record.state == "ready":
         said.append(
-            "If nothing happens, no worker serves this queue, or all are busy: `reliq status` shows them."
+            f"If nothing happens, no worker serves this queue, or all are busy: `reliq status{flags}` shows them."
         )
     elif record.state == "failed":
-        said.append(f"Run it again with a new life: reliq dlq retry {record.id}")
+        said.append(f"Run it again with a new life: reliq dlq retry{flags} {shlex.quote(record.id)}")
     if record.gone is not None and record.state in ENDED:
         said.append(f"This record is kept until {moment(record.gone, now, zone)}.")
     return ["", *said] if said else []

@@ -12,6 +12,7 @@ import click
 from reliq.cli.failure import NOTHING, Silent, nothing_found
 from reliq.cli.show import document, record_data, table
 from reliq.cli.target import Target, common_options, json_option, pass_target
+from reliq.errors import GuardRefused
 from reliq.ports.values import Record
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -85,7 +86,7 @@ def show(target: Target, id: str) -> None:
     if target.json:
         document(record_data(record))
         return
-    for line in tell(record, time.time_ns() // 1_000_000):
+    for line in tell(record, time.time_ns() // 1_000_000, flags=target.flags):
         click.echo(line)
 
 
@@ -100,10 +101,17 @@ def show(target: Target, id: str) -> None:
 def retry(
     target: Target, /, ids: tuple[str, ...], every: bool, to_queue: str | None, **filters: str | None
 ) -> None:
-    """Give dead letters a new life: all counters at 0, the same id."""
-    chosen = _chosen(target, ids, every, filters)
-    done = [id for id in chosen if target.engine.replay(id, queue=to_queue)]
-    _tell(target, "retried", done, [id for id in chosen if id not in set(done)])
+    """Give dead letters a new life: all counters at 0, the same id.
+
+    One that needs a key which another message holds now (QueueOnce) is refused.
+    """
+    done, not_dead, refused = [], [], {}
+    for id in _chosen(target, ids, every, filters):
+        try:
+            (done if target.engine.replay(id, queue=to_queue) else not_dead).append(id)
+        except GuardRefused as error:
+            refused[id] = str(error)
+    _tell(target, "retried", done, not_dead, refused)
 
 
 @command.command()
@@ -135,14 +143,18 @@ def _chosen(
     return list(ids) if ids else [record.id for record in _all(target, filters)]
 
 
-def _tell(target: Target, verb: str, done: list[str], not_dead: list[str]) -> None:
+def _tell(
+    target: Target, verb: str, done: list[str], not_dead: list[str], refused: dict[str, str] | None = None
+) -> None:
     if target.json:
-        document({verb: done, "not_dead": not_dead})
+        document({verb: done, "not_dead": not_dead, **({} if refused is None else {"refused": refused})})
     else:
         click.echo(f"{len(done):,} {verb}")
         for id in not_dead:
             click.echo(f"{id} is no dead letter: reliq why{target.flags} {id}", err=True)
-    if not_dead:
+        for text in (refused or {}).values():
+            click.echo(text, err=True)
+    if not_dead or refused:
         raise Silent(NOTHING)
 
 

@@ -16,7 +16,10 @@ from reliq.cli.target import Target, common_options, json_option, pass_target
 @json_option
 @pass_target
 def command(target: Target) -> None:
-    """Show worker processes, queues, and how many messages are in each state."""
+    """Show worker processes, queues, and how many messages are in each state.
+
+    What has ended counts for good, also when its record is gone.
+    """
     from reliq.story import span
 
     engine = target.engine
@@ -59,19 +62,19 @@ def command(target: Target) -> None:
         ]
         table(("worker process", "state", "up", "lease", "holds", "about"), rows, title="Workers")
     else:
-        click.echo("No worker is connected. Start one: reliq worker -A APP")
+        click.echo(f"No worker is connected. Start one: reliq worker -A {target.named_app or 'APP'}")
     click.echo()
     if depths:
         show_depths(depths, "Queues")
         served = {queue for o in owners for queue in o.about.get("queues", "").split(",")}
         unserved = [d.queue for d in depths if d.ready and owners and any(served) and d.queue not in served]
         if unserved:
-            click.echo(f"No worker here serves {', '.join(unserved)}.")
+            click.echo(f"No worker serves {', '.join(map(repr, unserved))}.")
     else:
         click.echo("No queue has live messages.")
     click.echo()
     counts = ", ".join(f"{count:,} {state}" for state, count in books.states.items() if count)
-    click.echo(f"{books.accepted:,} accepted: {counts or 'nothing yet'}")
+    click.echo(f"{books.accepted:,} accepted since the beginning: {counts or 'nothing yet'}")
 
 
 def _state(state: str, expires: int, now: int) -> str:

@@ -30,7 +30,7 @@ def command(target: Target, id: str) -> None:
         held = [{"key": key, "expires": moment_utc(value.expires)} for key, value in holds]
         document({**record_data(record), "holds": held})
         return
-    lines(tell(record, time.time_ns() // 1_000_000, holds=holds))
+    lines(tell(record, time.time_ns() // 1_000_000, holds=holds, flags=target.flags))
 
 
 def not_known(id: str, url: str) -> click.exceptions.Exit:

@@ -90,7 +90,7 @@ def test_status_and_queues_show_what_waits_and_who_works(shop: Shop) -> None:
     shop.claim()
     out = shop.run("status", "--broker", shop.url).stdout
     assert "w1" in out and "live" in out and "pay" in out
-    assert "2 accepted: 1 ready, 1 leased" in out
+    assert "2 accepted since the beginning: 1 ready, 1 leased" in out
     assert shop.json("status", "--broker", shop.url)["workers"][0]["held"] == 1
     assert shop.json("queues", "--broker", shop.url, "pay")[0]["ready"] == 1
     assert shop.run("queues", "--broker", shop.url).stdout.splitlines()[0].split()[:4] == [
@@ -309,6 +309,10 @@ def test_a_proposed_command_repeats_app_and_broker_fit_for_the_shell(shop: Shop)
     result = shop.run("call", "-A", "shop", "--broker", shop.url, "add", "1", "--id", "my id")
     assert f"reliq why -A shop --broker {shop.url} 'my id'" in result.stderr
     assert "lives in this process" in result.stderr
+    failed = shop.call("pay", "fail")
+    shop.work("pay")
+    assert f"reliq dlq retry --broker {shop.url} {failed}" in shop.run("why", failed, "-b", shop.url).stdout
+    assert f"reliq dlq retry -A shop {failed}" in shop.run("dlq", "show", failed, "-A", "shop").stdout
 
 
 def test_the_doctor_names_an_app_that_cannot_be_imported_once(shop: Shop) -> None:

@@ -93,7 +93,7 @@ def test_from_init_to_the_end_of_a_worker(terminal: Terminal, pool: str) -> None
     assert status["states"]["done"] == 1
     assert status["workers"][0]["about"]["queues"] == "default"
     terminal.run("call", "-A", "shop", "greet", "x", "--queue", "elsewhere")
-    assert "No worker here serves elsewhere." in terminal.run("status", "-A", "shop").stdout
+    assert "No worker serves 'elsewhere'." in terminal.run("status", "-A", "shop").stdout
     assert "balance" in terminal.run("audit", "--broker", status["broker"]).stdout
     worker.send_signal(signal.SIGTERM)
     output, _ = worker.communicate(timeout=30)

@@ -126,6 +126,14 @@ def test_a_refusal_of_ours_in_the_module_shows_the_users_line_alone(project: Cal
     assert "config.py" not in str(caught.value)
 
 
+def test_a_module_to_import_that_is_not_there_shows_no_line_of_ours(project: Callable[..., None]) -> None:
+    project(shop=APP + "app.conf.imports = 'nothere'\n")
+    with pytest.raises(AppNotFound) as caught:
+        load_app("shop")
+    assert "No module named 'nothere'" in str(caught.value)
+    assert "app.py" not in str(caught.value) and 'File "' not in str(caught.value)
+
+
 def test_a_failed_import_shows_the_users_lines_and_not_ours(project: Callable[..., None]) -> None:
     project(shop="def go():\n    1 / 0\n\ngo()\n")
     with pytest.raises(AppNotFound) as caught:
