@@ -10,7 +10,7 @@ import msgspec
 
 from reliq.compat.request import RequestFields
 from reliq.errors import ReliqError
-from reliq.policy.additions import GUARDS, check_ending, check_publish, check_settlement
+from reliq.policy.additions import GUARDS, check_ending, check_publish, check_replay, check_settlement
 from reliq.ports.values import Delivery
 from reliq.verdicts import Verdict
 from reliq.wire.message import Effect, Ending, Envelope, FollowUp, Guard, VerdictClass
@@ -69,6 +69,7 @@ class PublishContext:
         "headers",
         "options",
         "queue",
+        "replays",
         "state",
         "task",
     )
@@ -96,6 +97,7 @@ class PublishContext:
         self.guards: list[Guard] = []
         self.effects: list[Effect] = []
         self.endings: list[Ending] = []
+        self.replays: list[Guard] = []
         self._bound: dict[str, Any] | None = None
 
     @property
@@ -131,6 +133,11 @@ class PublishContext:
             self.guards.append(item)
         else:
             self.effects.append(item)
+
+    def on_replay(self, guard: Guard) -> None:
+        """Let a guard hold again, and be taken again, before the message gets a new life as a dead letter."""
+        check_replay(guard)
+        self.replays.append(guard)
 
     def on_end(self, verdict_class: VerdictClass, *items: Effect | FollowUp) -> None:
         """Let effects or follow-ups belong to the message's ending, whoever makes it."""

@@ -146,11 +146,11 @@ class Publisher:
         running = _current.get()
         if ctx is not None:
             id, queue, headers = ctx.id, ctx.queue, ctx.headers
-            on_end = tuple(ctx.endings)
+            on_end, on_replay = tuple(ctx.endings), tuple(ctx.replays)
         else:
             id = call.get("id") or new_id()
             queue = call.get("queue") or defaults.queue
-            headers, on_end = call.get("headers") or _NO_HEADERS, ()
+            headers, on_end, on_replay = call.get("headers") or _NO_HEADERS, (), ()
         if len(body) > defaults.max_message:
             raise _too_large(f"arguments of {len(body):,} bytes", task.name, id, defaults.max_message)
         if headers and _size(headers) > MAX_HEADERS:
@@ -184,6 +184,7 @@ class Publisher:
             time_limit=call.get("time_limit"),
             root=call.get("root") or (None if parent is None else parent.root or parent.id),
             parent=call.get("parent") or (None if parent is None else parent.id),
+            on_replay=on_replay,
         )
 
     def follow_up(self, signature: Signature, id: str, takes: str) -> FollowUp:

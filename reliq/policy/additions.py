@@ -36,6 +36,11 @@ def check_publish(item: Any) -> None:
     _check(item, (*GUARDS, *_EFFECTS), "with_publish takes guards and effects")
 
 
+def check_replay(item: Any) -> None:
+    """A guard."""
+    _check(item, GUARDS, "on_replay takes guards")
+
+
 def check_settlement(item: Any) -> None:
     """An effect or a follow-up."""
     _check(item, (*_EFFECTS, FollowUp), "with_settlement takes effects and follow-ups")

@@ -49,7 +49,8 @@ class Broker(Protocol):
         For each: an id that is live or within its dedupe window (60 s from acceptance; 24 h for a chosen id; at least
         as long as the record is kept) is `duplicate` and neither its guards nor its effects are looked at.  Else the
         guards are checked in order; the first that refuses makes the item `refused` with what it `found` and writes
-        nothing.  Else the message becomes ready, or due when its due time is in the future, and `effects` apply.
+        nothing.  Else the message becomes ready, or due when its due time is in the future, the keys of the `Add`s are
+        taken, and `effects` apply; then `on_end` of the messages that these steps ended, the first ended first.
         `due` = eta, or now + delay, else now, and never before now; the broker's clock counts; of several `expires*`
         the earliest counts.  An encoded envelope of more than 1 MiB is `refused` with an `error`.
 
@@ -206,7 +207,9 @@ class Broker(Protocol):
     def replay(self, id: str, *, queue: str | None = None) -> bool:
         """A new life for a failed message: ready, all counters 0, life + 1, `on_end` to come again; False: not failed.
 
-        `expires` no longer counts, value and error are gone, fences go on growing.
+        `expires` no longer counts, value and error are gone, fences go on growing.  The guards of the envelope's
+        `on_replay` are checked and taken as those of a publish are; one that refuses raises `GuardRefused` (with
+        `guard`, `found` and `id`), and nothing is written.
         """
         ...
 

@@ -27,6 +27,10 @@ class Add(_Wire, frozen=True, tag="add"):
     `or_dead`, when its holder's message has ended or was never accepted.  A record with the same `holder` is taken
     again (re-entrant).  `ttl` None keeps it until it is removed (or, with `or_dead`, until the holder ends).  With
     `from_due` the ttl counts from the due time of the message it is published with, where that is later than now.
+
+    The newest may win: with `replaces` a key whose holder waits (ready or due) is taken over, and that message is
+    dropped with this text as its reason; with `or_leased` one whose holder is leased is taken over, and that message
+    runs on.  A key that nobody holds is taken over by neither.
     """
 
     key: str
@@ -35,6 +39,8 @@ class Add(_Wire, frozen=True, tag="add"):
     holder: str | None = None
     or_dead: bool = True
     from_due: bool = False
+    replaces: str | None = None
+    or_leased: bool = False
 
 
 class Absent(_Wire, frozen=True, tag="absent"):
@@ -169,6 +175,7 @@ class Envelope(_Wire, frozen=True):
     encoding: str = ""  # reserved: compression of the body
     key_id: str = ""  # reserved: which key signed
     signature: bytes = b""  # reserved: HMAC over the envelope
+    on_replay: tuple[Guard, ...] = ()  # must hold, and are taken, before a dead letter gets a new life
 
 
 class FollowUp(_Wire, frozen=True):

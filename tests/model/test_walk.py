@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from msgspec.structs import replace
 
+from reliq.errors import GuardRefused
 from reliq.policy.clock import VirtualClock
 from reliq.ports.values import LIVE, Claimed, Publication, Receipt, Settlement
 from reliq.testing.contracts.model import Model
@@ -94,7 +95,15 @@ def endings(id: str) -> st.SearchStrategy[tuple[Ending, ...]]:
 def guards(id: str) -> st.SearchStrategy[tuple[Guard, ...]]:
     one: st.SearchStrategy[Any] = st.one_of(
         st.builds(
-            Add, keys, st.just(b"held"), ttls, st.sampled_from([None, id]), st.booleans(), st.booleans()
+            Add,
+            keys,
+            st.just(b"held"),
+            ttls,
+            st.sampled_from([None, id]),
+            st.booleans(),
+            st.booleans(),
+            st.sampled_from([None, None, "replaced"]),
+            st.booleans(),
         ),
         st.builds(Absent, keys),
         st.builds(NotLeased, ids),
@@ -122,6 +131,7 @@ ODDITIES: list[dict[str, Any]] = [
 # Strategies are made once: making them costs far more than drawing from them.
 ENDINGS = {id: endings(id) for id in IDS}
 GUARDS = {id: guards(id) for id in IDS}
+REPLAYS = {id: st.just(()) | GUARDS[id] for id in IDS}
 SOME_EFFECTS = st.just(()) | effects()
 
 
@@ -129,7 +139,10 @@ SOME_EFFECTS = st.just(()) | effects()
 def draw_publication(draw: st.DrawFn) -> Publication:
     id = draw(ids)
     odd = {"keep": 3_000, "keep_failed": 3_000, **draw(st.sampled_from(ODDITIES))}
-    envelope = Envelope(v=1, id=id, task="task", queue=draw(queues), on_end=draw(ENDINGS[id]), **odd)
+    on_replay = draw(REPLAYS[id])
+    envelope = Envelope(
+        v=1, id=id, task="task", queue=draw(queues), on_end=draw(ENDINGS[id]), on_replay=on_replay, **odd
+    )
     return Publication(envelope, draw(GUARDS[id]), draw(SOME_EFFECTS))
 
 
@@ -326,7 +339,7 @@ class Walk(RuleBasedStateMachine):
         id = (fitting + IDS + FOLLOWERS)[pick % max(2 * len(fitting), 3)]
         calls: dict[str, Callable[[Any], Any]] = {
             "cancel": lambda e: e.cancel(id),
-            "replay": lambda e: e.replay(id, queue=queue),
+            "replay": lambda e: replayed(e, id, queue),
             "remove": lambda e: e.remove(id),
             "forget": lambda e: e.forget(id),
             "purge": lambda e: e.purge(queue or "q"),
@@ -425,6 +438,14 @@ class Walk(RuleBasedStateMachine):
         self.the_books_balance()
         states = self.memory.audit().states
         assert all(states[state] == 0 for state in LIVE), f"I1: not all ended: {states}"
+
+
+def replayed(engine: Any, id: str, queue: str | None) -> Any:
+    """The answer, or what was found by the guard that refused."""
+    try:
+        return engine.replay(id, queue=queue)
+    except GuardRefused as refused:
+        return refused.guard, refused.found
 
 
 def as_set(ended: Any) -> Any:

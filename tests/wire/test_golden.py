@@ -10,13 +10,18 @@ import pytest
 from reliq.errors import MessageTooLarge, UndecodableMessage, UnknownWireVersion
 from reliq.wire import codec
 from reliq.wire.message import (
+    Absent,
+    Add,
+    AtVersion,
     CancelMessage,
     Ending,
     Envelope,
+    Equals,
     FollowUp,
     Incr,
     IndexPut,
     IndexRemove,
+    NotLeased,
     Put,
     Remove,
     Touch,
@@ -65,6 +70,13 @@ FULL = Envelope(
     root="r",
     parent="p",
     group="g",
+    on_replay=(
+        Add("once:k", b"v", ttl=9, holder="order-1", or_dead=False, from_due=True, replaces="r", or_leased=True),
+        Absent("a"),
+        Equals("b", b"v"),
+        AtVersion("c", 3),
+        NotLeased("other"),
+    ),
 )
 DELAYED = Envelope(v=1, id="d", task="t", queue="q", delay=30_000)
 CASES = {"plain": PLAIN, "full": FULL, "delayed": DELAYED}
@@ -85,6 +97,11 @@ def test_values_after_the_known_ones_are_ignored() -> None:
 def test_missing_values_take_their_defaults() -> None:
     values = msgspec.msgpack.decode(codec.encode(PLAIN))[:5]
     assert codec.decode(msgspec.msgpack.encode(values)) == PLAIN
+
+
+def test_an_envelope_from_before_a_field_was_appended_is_read() -> None:
+    values = msgspec.msgpack.decode(codec.encode(FULL))
+    assert codec.decode(msgspec.msgpack.encode(values[:27])) == msgspec.structs.replace(FULL, on_replay=())
 
 
 def test_another_version_is_named() -> None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from reliq.engines.memory.bury import bury
 from reliq.engines.memory.claim import again, take
+from reliq.engines.memory.guards import first_refused
+from reliq.engines.memory.guards import take as take_keys
 from reliq.engines.memory.look import audit, depth, listed
 from reliq.engines.memory.owner import Owner
 from reliq.engines.memory.publish import publish_one
@@ -13,6 +15,7 @@ from reliq.engines.memory.reap import Reaping
 from reliq.engines.memory.settle import finish, settle_one
 from reliq.engines.memory.store import MemoryStore
 from reliq.errors import BrokerRefused
+from reliq.ports.refusals import refused_replay
 from reliq.ports.values import (
     Audit,
     Cancelled,
@@ -204,7 +207,12 @@ class MemoryEngine(MemoryStore):
             message = memory.messages.by_id.get(id)
             if message is None or message.state != "failed":
                 return False
+            guards = message.envelope.on_replay
+            if (found := first_refused(memory, guards)) is not None:
+                raise refused_replay(id, found)
             memory.messages.revive(message, queue or message.queue)
+            take_keys(memory, guards, message.due)
+            finish(memory)
             return True
 
     def remove(self, id: str) -> bool:

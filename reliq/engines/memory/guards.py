@@ -32,11 +32,16 @@ def first_refused(memory: Memory, guards: Sequence[Guard]) -> Found | None:
 
 
 def take(memory: Memory, guards: Sequence[Guard], due: int) -> None:
-    """Write what the `Add` guards take; all guards hold."""
+    """Write what the `Add` guards take, and end what they replace; all guards hold."""
     for guard in guards:
         if isinstance(guard, Add):
+            before = memory.records.live(guard.key)
             expires = _expires(memory, guard.ttl, guard.from_due, due)
             memory.records.write(guard.key, guard.value, expires=expires, holder=guard.holder)
+            if guard.replaces is not None and before is not None and before.holder != guard.holder:
+                replaced = memory.messages.by_id.get(before.holder or "")
+                if replaced is not None and replaced.waiting:
+                    memory.messages.end(replaced, "dropped", guard.replaces)
 
 
 def apply_effects(memory: Memory, effects: Sequence[Effect], due: int) -> int:
@@ -68,7 +73,9 @@ def _may_take(memory: Memory, guard: Add, value: Value) -> bool:
     if value.holder == guard.holder:
         return True
     holder = memory.messages.by_id.get(value.holder)
-    return guard.or_dead and (holder is None or not holder.live)
+    if holder is None or not holder.live:
+        return guard.or_dead
+    return guard.or_leased if holder.state == "leased" else guard.replaces is not None
 
 
 def _found(memory: Memory, guard: Guard, value: Value | None, id: str | None) -> Found:

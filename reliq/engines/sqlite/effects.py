@@ -36,12 +36,17 @@ def first_refused(step: Step, guards: Sequence[Guard]) -> Found | None:
     return None
 
 
-def take(step: Step, guards: Sequence[Guard], due: int) -> None:
-    """Write what the `Add` guards take; all guards hold."""
+def take(step: Step, guards: Sequence[Guard], due: int, endings: Endings) -> None:
+    """Write what the `Add` guards take, and end what they replace; all guards hold."""
     for guard in guards:
         if isinstance(guard, Add):
+            before = None if guard.replaces is None else store.get(step.execute, step.now, guard.key)
             expires = _expires(step, guard.ttl, guard.from_due, due)
             store.put(step.execute, step.now, guard.key, guard.value, expires, guard.holder)
+            if before is not None and before.holder not in (None, guard.holder):
+                replaced = rows.find(step.execute, before.holder)
+                if replaced is not None and replaced.waiting:
+                    endings.end(replaced, "dropped", guard.replaces)
 
 
 def apply_effects(step: Step, effects: Sequence[Effect], due: int, endings: Endings) -> int:
@@ -70,7 +75,11 @@ def _check(step: Step, guard: Guard) -> Found | None:
 def _may_take(guard: Add, value: Value, holder: rows.Row | None) -> bool:
     if value.holder is None:
         return False
-    return value.holder == guard.holder or (guard.or_dead and (holder is None or not holder.live))
+    if value.holder == guard.holder:
+        return True
+    if holder is None or not holder.live:
+        return guard.or_dead
+    return guard.or_leased if holder.state == rows.LEASED else guard.replaces is not None
 
 
 def _found(guard: Guard, value: Value | None, message: rows.Row | None) -> Found:

@@ -6,9 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from reliq.engines.sqlite.connection import Step
+from reliq.engines.sqlite.effects import first_refused, take
 from reliq.engines.sqlite.endings import Endings
 from reliq.engines.sqlite.rows import COLUMNS, FROM, Row, find, select
+from reliq.errors import WireError
+from reliq.ports.refusals import refused_replay
 from reliq.ports.values import Audit, Cancelled, Depth, Record, State
+from reliq.wire.codec import decode
+from reliq.wire.message import Guard
 
 _STATES = {"ready": (0, 1), "due": (2,), "leased": (3,), "done": (4,), "failed": (5,), "dropped": (6,)}
 _QUEUES = """WITH RECURSIVE q (name) AS (
@@ -68,12 +73,28 @@ def replay(step: Step, id: str, queue: str | None) -> bool:
     row = find(step.execute, id)
     if row is None or row.state != 5:
         return False
+    guards = _guards(step, id)
+    if guards and (found := first_refused(step, guards)) is not None:
+        raise refused_replay(id, found)
     queue = queue or row.queue
     history = row.story().with_step(step.now, "ready", "replayed", attempt=0, by=None)
     step.execute(_REPLAY, (queue, step.now, step.places(), history, row.seq))
     step.failed -= 1
     step.wake(queue)
+    if guards:
+        endings = Endings(step)
+        take(step, guards, step.now, endings)
+        endings.finish()
     return True
+
+
+def _guards(step: Step, id: str) -> tuple[Guard, ...]:
+    """What must hold before a new life; nothing for what nobody can decode: that cannot run either."""
+    (payload,) = step.execute("SELECT payload FROM message WHERE id = ?", (id,)).fetchone()
+    try:
+        return decode(payload, limit=len(payload)).on_replay
+    except WireError:
+        return ()
 
 
 def remove(step: Step, id: str) -> bool:

@@ -84,8 +84,8 @@ def _one(step: Step, publication: Publication, payload: bytes | str) -> Publishe
         return Published(envelope.id, "duplicate")
     if guards or effects:
         due = values[4]
-        take(step, guards, due)
         endings = Endings(step)
+        take(step, guards, due, endings)
         endings.apply(effects, due)
         endings.finish()
     return Published(envelope.id, "accepted")

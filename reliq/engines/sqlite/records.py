@@ -102,8 +102,8 @@ class SqliteStore:
 def _apply(step: Step, guards: Sequence[Guard], effects: Sequence[Effect]) -> Applied:
     if (found := first_refused(step, guards)) is not None:
         return Applied(False, found)
-    take(step, guards, step.now)
     endings = Endings(step)
+    take(step, guards, step.now, endings)
     skipped = endings.apply(effects, step.now)
     return Applied(True, skipped=skipped + endings.finish())
 

@@ -7,8 +7,8 @@ import pytest
 from reliq.ports.broker import Engine
 from reliq.ports.values import Publication, Value
 from reliq.testing.contracts.base import Contract, MovableClock
-from reliq.testing.contracts.bench import Bench, envelope_of
-from reliq.wire.message import Absent, Add, AtVersion, Equals, Guard, NotLeased, Put
+from reliq.testing.contracts.bench import Bench, envelope_of, on_end, witness
+from reliq.wire.message import Absent, Add, AtVersion, Equals, Guard, NotLeased, Put, Remove
 
 
 class Guards(Contract):
@@ -234,6 +234,100 @@ class Guards(Contract):
     def test_guards_are_checked_before_any_of_them_is_written(self, bench: Bench, engine: Engine) -> None:
         assert engine.apply([Add("key", b"1"), Absent("key")], []).ok
         assert bench.value("key") == b"1"
+
+    # --- the newest wins ---
+
+    def test_add_with_replaces_drops_the_holder_that_waits_and_takes_its_key(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        for delay in (None, 5_000):
+            old = bench.publish(
+                delay=delay, guards=[Add("key", holder="x")], on_end=(on_end("dropped", witness("ended")),)
+            )
+            engine.store_put("key", b"", holder=old)
+            new = bench.publish(guards=[Add("key", b"new", ttl=1_000, holder="new", replaces="replaced")])
+            assert bench.ended(old) == ("dropped", "replaced")
+            assert engine.store_get("key") == Value(b"new", 3, clock.now_ms() + 1_000, "new")
+            assert bench.state(new) == "ready"
+            engine.store_drop("key")
+        assert bench.value("ended") == b"2"
+        bench.check_books()
+
+    def test_on_end_of_a_replaced_message_comes_after_the_effects_and_leaves_the_new_holder_its_key(
+        self, bench: Bench, engine: Engine
+    ) -> None:
+        frees = on_end("any", Remove("key", holder="old"), Put("order", b"on_end"))
+        bench.publish("old", guards=[Add("key", holder="old")], on_end=(frees,))
+        guard = Add("key", holder="new", replaces="replaced")
+        bench.publish("new", guards=[guard], effects=[Put("order", b"effect")])
+        value = engine.store_get("key")
+        assert value is not None
+        assert (value.holder, bench.value("order")) == ("new", b"on_end")
+
+    def test_add_with_replaces_refuses_while_the_holder_is_leased(self, bench: Bench, engine: Engine) -> None:
+        bench.publish("old", guards=[Add("key", holder="old")])
+        delivery = bench.hand().one()
+        answer = bench.offer(guards=[Add("key", holder="new", replaces="replaced")])
+        assert answer.found is not None
+        assert (answer.status, answer.found.state) == ("refused", "leased")
+        assert engine.held(delivery.receipt.owner) == [delivery.receipt]
+
+    def test_add_with_or_leased_takes_the_key_of_a_leased_message_that_runs_on(
+        self, bench: Bench, engine: Engine
+    ) -> None:
+        bench.publish(
+            "old", guards=[Add("key", holder="old")], on_end=(on_end("any", Remove("key", holder="old")),)
+        )
+        hand = bench.hand()
+        delivery = hand.one()
+        bench.publish("new", guards=[Add("key", holder="new", replaces="replaced", or_leased=True)])
+        assert hand.settle(delivery).status == "applied"
+        value = engine.store_get("key")
+        assert value is not None
+        assert value.holder == "new"
+
+    def test_add_with_or_leased_alone_refuses_while_the_holder_waits(
+        self, bench: Bench, engine: Engine
+    ) -> None:
+        bench.publish("old", guards=[Add("key", holder="old")])
+        found = bench.offer(guards=[Add("key", holder="new", or_leased=True)]).found
+        assert found is not None
+        assert (found.state, bench.state("old")) == ("ready", "ready")
+
+    def test_a_key_that_nobody_holds_and_one_of_the_dead_are_not_taken_over(
+        self, bench: Bench, engine: Engine
+    ) -> None:
+        engine.store_put("nobody's", b"")
+        engine.store_put("dead", b"", holder="never accepted")
+        for key in ("nobody's", "dead"):
+            guard = Add(key, holder="new", replaces="replaced", or_leased=True, or_dead=False)
+            assert bench.offer(guards=[guard]).status == "refused"
+
+    def test_a_message_does_not_replace_itself(self, bench: Bench, engine: Engine) -> None:
+        bench.publish("m", guards=[Add("key", holder="m")])
+        assert engine.apply([Add("key", holder="m", replaces="replaced", or_leased=True)], []).ok
+        assert bench.state("m") == "ready"
+
+    def test_apply_replaces_as_a_publish_does(self, bench: Bench, engine: Engine) -> None:
+        frees = on_end("any", Remove("key", holder="old"), Put("told"))
+        bench.publish("old", guards=[Add("key", holder="old")], on_end=(frees,))
+        assert engine.apply([Add("key", holder="new", replaces="replaced")], []).ok
+        value = engine.store_get("key")
+        assert value is not None
+        assert (value.holder, bench.ended("old")) == ("new", ("dropped", "replaced"))
+        assert bench.value("told") == b""
+
+    def test_two_keys_of_one_message_are_taken_over_and_it_ends_once(
+        self, bench: Bench, engine: Engine
+    ) -> None:
+        bench.publish(
+            "old",
+            guards=[Add("a", holder="old"), Add("b", holder="old")],
+            on_end=(on_end("any", witness("ended")),),
+        )
+        bench.publish(guards=[Add(key, holder="new", replaces="replaced") for key in "ab"])
+        assert bench.value("ended") == b"1"
+        assert [value.holder for key, value in engine.store_scan("") if key in "ab"] == ["new", "new"]
 
     def test_effects_see_what_guards_took(self, bench: Bench, engine: Engine) -> None:
         assert engine.apply([Add("key", b"1")], [Put("key", b"2")]).ok

@@ -16,6 +16,7 @@ from typing import Any
 from msgspec.structs import replace as changed
 
 from reliq.policy.clock import Clock
+from reliq.ports.refusals import refused_replay
 from reliq.ports.values import (
     Applied,
     Audit,
@@ -473,11 +474,15 @@ class Model(ModelStore):
         entry = self.find(id)
         if entry is None or entry.record.state != "failed":
             return False
+        if (found := self.first_refused(entry.envelope.on_replay)) is not None:
+            raise refused_replay(id, found)
         self.endings["failed"] -= 1
         entry.place = self.next_place()
         entry.set(attempt=0, retries=0, crashes=0, snoozes=0, life=entry.record.life + 1, cancel=False)
         entry.set(expires=None, ended=None, gone=None, value=None, error=None)
         self.move(entry, "ready", "replayed", due=self.now(), queue=queue or entry.record.queue)
+        self.take(entry.envelope.on_replay, self.now())
+        self.finish()
         return True
 
     def remove(self, id: str) -> bool:

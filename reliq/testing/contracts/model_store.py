@@ -98,13 +98,21 @@ class ModelStore:
             return True
         if value.holder is None:
             return False
-        dead = self.state_of(value.holder) not in ("ready", "due", "leased")
-        return value.holder == guard.holder or (guard.or_dead and dead)
+        if value.holder == guard.holder:
+            return True
+        state = self.state_of(value.holder)
+        if state in ("ready", "due"):
+            return guard.replaces is not None
+        return guard.or_leased if state == "leased" else guard.or_dead
 
     def take(self, guards: Sequence[Guard], due: int) -> None:
         for guard in guards:
             if isinstance(guard, Add):
+                before = self.live(guard.key)
                 self.write(guard.key, guard.value, self.until(guard.ttl, guard.from_due, due), guard.holder)
+                old = before.holder if before else None
+                if guard.replaces is not None and old is not None and old != guard.holder:
+                    self.drop_waiting(old, guard.replaces)
 
     # --- effects ---
 

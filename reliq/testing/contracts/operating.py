@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from reliq.errors import GuardRefused
 from reliq.ports.broker import Engine
+from reliq.ports.values import Value
 from reliq.testing.contracts.base import Contract, MovableClock
 from reliq.testing.contracts.bench import Bench, Kind, on_end, witness
+from reliq.wire.message import Add, Remove
 
 
 class Operating(Contract):
@@ -89,6 +92,40 @@ class Operating(Contract):
         assert not engine.replay(delivery.receipt.id)
         assert bench.record(delivery.receipt.id).life == 2
         assert len(hand.ids("own")) == 1
+
+    def test_a_replay_takes_the_keys_of_on_replay(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        guard = Add("key", b"data", ttl=1_000, holder="m", from_due=True)
+        hand, delivery = bench.leased("m", guards=[guard], on_replay=(guard,))
+        hand.settle(delivery, "failed", effects=[Remove("key")])
+        clock.advance(60)
+        assert engine.replay("m")
+        assert engine.store_get("key") == Value(b"data", 1, clock.now_ms() + 1_000, "m")
+
+    def test_a_replay_that_a_guard_refuses_writes_nothing(self, bench: Bench, engine: Engine) -> None:
+        guard = Add("key", holder="m")
+        hand, delivery = bench.leased("m", on_replay=(Add("free"), guard))
+        hand.settle(delivery, "failed")
+        other = bench.publish()
+        engine.store_put("key", b"", holder=other)
+        before = bench.record("m")
+        with pytest.raises(GuardRefused, match=rf"m is not replayed: message {other} \(ready\) holds") as caught:
+            engine.replay("m")
+        found = caught.value.found
+        assert (caught.value.id, caught.value.guard, found.guard, found.state) == ("m", guard, guard, "ready")
+        assert found.value == engine.store_get("key")
+        assert (bench.record("m"), bench.value("free")) == (before, None)
+        bench.cancel(other)
+        assert engine.replay("m")
+        bench.check_books()
+
+    def test_a_replay_may_replace_a_message_that_waits(self, bench: Bench, engine: Engine) -> None:
+        hand, delivery = bench.leased("m", on_replay=(Add("key", holder="m", replaces="replayed"),))
+        hand.settle(delivery, "failed")
+        other = bench.publish("other", guards=[Add("key", holder="other")])
+        assert engine.replay("m")
+        assert bench.ended(other) == ("dropped", "replayed")
 
     # --- remove ---
 
