@@ -105,7 +105,9 @@ def retry(
 
     One that needs a key which another message holds now (QueueOnce) is refused.
     """
-    done, not_dead, refused = [], [], {}
+    done: list[str] = []
+    not_dead: list[str] = []
+    refused: dict[str, str] = {}
     for id in _chosen(target, ids, every, filters):
         try:
             (done if target.engine.replay(id, queue=to_queue) else not_dead).append(id)

@@ -71,7 +71,16 @@ FULL = Envelope(
     parent="p",
     group="g",
     on_replay=(
-        Add("once:k", b"v", ttl=9, holder="order-1", or_dead=False, from_due=True, replaces="r", or_leased=True),
+        Add(
+            "once:k",
+            b"v",
+            ttl=9,
+            holder="order-1",
+            or_dead=False,
+            from_due=True,
+            replaces="r",
+            or_leased=True,
+        ),
         Absent("a"),
         Equals("b", b"v"),
         AtVersion("c", 3),

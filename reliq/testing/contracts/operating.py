@@ -110,7 +110,9 @@ class Operating(Contract):
         other = bench.publish()
         engine.store_put("key", b"", holder=other)
         before = bench.record("m")
-        with pytest.raises(GuardRefused, match=rf"m is not replayed: message {other} \(ready\) holds") as caught:
+        with pytest.raises(
+            GuardRefused, match=rf"m is not replayed: message {other} \(ready\) holds"
+        ) as caught:
             engine.replay("m")
         found = caught.value.found
         assert (caught.value.id, caught.value.guard, found.guard, found.state) == ("m", guard, guard, "ready")
