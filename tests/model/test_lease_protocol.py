@@ -2,29 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
-from types import ModuleType
-
 import pytest
-
-
-def _load() -> ModuleType:
-    """The module beside this one: tests are imported by path, so they are no package."""
-    path = Path(__file__).with_name("lease_protocol.py")
-    spec = importlib.util.spec_from_file_location("lease_protocol", path)
-    assert spec is not None and spec.loader is not None
-    module = sys.modules["lease_protocol"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-protocol = _load()
+from lease_protocol import Broken, Rules, search
 
 
 def test_in_every_interleaving_each_receipt_settles_once_and_nothing_is_lost() -> None:
-    found = protocol.search(protocol.Rules())
+    found = search(Rules())
     print(found)
     assert found.states > 10_000
     assert min(found.answers[answer] for answer in ("applied", "repeated", "stale")) > 100, found.answers
@@ -40,7 +23,7 @@ def test_in_every_interleaving_each_receipt_settles_once_and_nothing_is_lost() -
     ],
 )
 def test_without_one_of_its_checks_the_same_search_finds_the_protocol_broken(off: str, what: str) -> None:
-    with pytest.raises(protocol.Broken, match=what) as broken:
-        protocol.search(protocol.Rules()._replace(**{off: False}))
+    with pytest.raises(Broken, match=what) as broken:
+        search(Rules()._replace(**{off: False}))
     print(broken.value, *broken.value.trace, sep="\n  ")
     assert len(broken.value.trace) >= 3
