@@ -141,7 +141,7 @@ class Flight:
 
     def _rejected(self, hook: Hook, answer: object) -> Handle[Any]:
         if isinstance(answer, Join):
-            return Handle(self._app, answer.id, self._task)
+            return Handle(self._app, answer.id, self._task, kept=answer.record)
         if isinstance(answer, Drop):
             return Handle.of_rejected(self._app, self._task, answer)
         raise HookError(f"{hook.name}.publish gave {answer!r}; it gives Drop, Join or None")
@@ -218,6 +218,8 @@ def context_of(
         {**task.middleware_options, **call.get("middleware", _NONE)},
         dict(call.get("headers") or ()),
         call.get("queue") or task.queue,
+        call.get("eta"),
+        call.get("delay"),
     )
 
 

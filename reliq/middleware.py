@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from reliq.errors import HookError
-from reliq.ports.values import Published
+from reliq.ports.values import Published, Record
 from reliq.verdicts import Drop, Verdict
 
 if TYPE_CHECKING:
@@ -135,18 +135,24 @@ def hook_of(middleware: Middleware, hook: str) -> Any:
 
 
 class Join:
-    """What a `publish` hook returns to give the caller the handle of another, existing message."""
+    """What a `publish` hook returns to give the caller the handle of another message.
 
-    __slots__ = ("id",)
+    record  how that message ended, where the middleware kept that itself: the handle then tells this and asks no
+            broker, whose own record may be past its life
+    """
 
-    def __init__(self, id: str) -> None:
+    __slots__ = ("id", "record")
+
+    def __init__(self, id: str, *, record: Record | None = None) -> None:
         self.id = id
+        self.record = record
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Join) and other.id == self.id
+        return isinstance(other, Join) and (other.id, other.record) == (self.id, self.record)
 
     def __hash__(self) -> int:
         return hash(("Join", self.id))
 
     def __repr__(self) -> str:
-        return f"Join({self.id!r})"
+        kept = "" if self.record is None else f", record=<{self.record.state}>"
+        return f"Join({self.id!r}{kept})"

@@ -51,16 +51,24 @@ class Handle(ResultNames, Generic[R]):
     """One message, by its id.
 
     A handle of a publish that middleware rejected has `id` None, state REJECTED and a `reason`; `existing_id` names
-    the message that stood in its way.
+    the message that stood in its way.  `kept` is how the message ended, where somebody else than the broker kept that.
     """
 
-    __slots__ = ("_app", "_task", "existing_id", "id", "reason", "rejected")
+    __slots__ = ("_app", "_kept", "_task", "existing_id", "id", "reason", "rejected")
 
-    def __init__(self, app: Reliq, id: str = "", task: Task[..., Any] | None = None) -> None:
+    def __init__(
+        self,
+        app: Reliq,
+        id: str = "",
+        task: Task[..., Any] | None = None,
+        *,
+        kept: Record | None = None,
+    ) -> None:
         if id == "":
             raise ReliqError("A handle is of an app and an id: write app.AsyncResult(id)")
         self._app = app
         self._task = task
+        self._kept = kept
         self.id: str = id
         self.rejected = False
         self.reason: str | None = None
@@ -79,7 +87,9 @@ class Handle(ResultNames, Generic[R]):
 
     def record(self) -> Record | None:
         """All the broker knows, or None when it knows nothing (purged, or never accepted)."""
-        return None if self.rejected else self._app.broker.get(self.id)
+        if self.rejected or self._kept is not None:
+            return self._kept
+        return self._app.broker.get(self.id)
 
     @property
     def state(self) -> str:
@@ -123,7 +133,7 @@ class Handle(ResultNames, Generic[R]):
             return (
                 f"The publish was rejected, so there is no message: {self.reason or 'no reason given'}{other}"
             )
-        record = self.record()
+        record = self._app.broker.get(self.id) or self._kept  # the broker's has more of a story
         if record is None:
             return f"No record of {self.id}: it was never accepted, or its record is past its life."
         return "\n".join(tell(record, self._app.clock.now_ms()))
@@ -138,6 +148,8 @@ class Handle(ResultNames, Generic[R]):
         self._refuse_inside_task("wait")
         if self.rejected:
             raise self._rejection()
+        if self._kept is not None:
+            return self._kept
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = 1.0 if deadline is None else max(0.0, min(1.0, deadline - time.monotonic()))

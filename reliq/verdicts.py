@@ -116,4 +116,9 @@ class Drop(_Ended):
 
 
 class Fail(_Ended):
-    """End the message as failed, for `reason`, without a retry; it goes to the dead letters."""
+    """End the message as failed, for `reason`, without a retry; it goes to the dead letters.
+
+    `gave_up` is set where the policy would have tried again but for a limit (`max_retries`, `max_snooze`).
+    """
+
+    gave_up: bool = False

@@ -57,10 +57,9 @@ def command(
     given = {name: value for name, value in options.items() if value is not None}
     if eta is not None:
         given["eta"] = _moment(eta, naive=app.conf.naive)
-    positional, keyword = [_value(arg) for arg in args], _keywords(kwargs)
-    registered = find(app, task)
-    positional, keyword = _typed(registered, positional, keyword)
-    handle = registered.apply_async(tuple(positional), keyword, **given)
+    registered = find_task(app, task)
+    positional, keyword = call_arguments(registered, args, kwargs)
+    handle = registered.apply_async(positional, keyword, **given)
     if handle.id is None:
         raise click.ClickException(f"The publish was rejected: {handle.reason}")
     if not app.broker.capabilities.shared:
@@ -82,7 +81,16 @@ def command(
     show_ended(target, record)
 
 
-def find(app: Reliq, name: str) -> Task[..., Any]:
+def call_arguments(
+    task: Task[..., Any], args: tuple[str, ...], kwargs: str | None
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call as the command line gives them: each of `args` JSON or else text, `kwargs` an object."""
+    positional, keyword = [_value(arg) for arg in args], _keywords(kwargs)
+    positional, keyword = _typed(task, positional, keyword)
+    return tuple(positional), keyword
+
+
+def find_task(app: Reliq, name: str) -> Task[..., Any]:
     """The task of that name, or the only one whose last part it is."""
     if name not in app.tasks and "." not in name:
         same = [full for full in app.tasks if full.rpartition(".")[2] == name]

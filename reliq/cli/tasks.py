@@ -23,9 +23,9 @@ def command(target: Target, task: str | None) -> None:
     """List the tasks of an app; with TASK, its signature, options and effective middleware chain."""
     app = target.app
     if task is not None:
-        from reliq.cli.call import find
+        from reliq.cli.call import find_task
 
-        data = task_data(find(app, task))
+        data = task_data(find_task(app, task))
         if target.json:
             document(data)
         else:

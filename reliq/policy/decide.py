@@ -25,7 +25,7 @@ def on_error(error: BaseException, policy: RetryPolicy, *, retries: int) -> Verd
     if not wanted:
         return Fail(_told(error))
     if exhausted(policy.max_retries, retries):
-        return Fail(f"{_told(error)} (after {retries} {'retry' if retries == 1 else 'retries'})")
+        return given_up(f"{_told(error)} (after {retries} {'retry' if retries == 1 else 'retries'})")
     return Retry(reason=_told(error))
 
 
@@ -38,11 +38,18 @@ def bounded(verdict: Verdict, policy: RetryPolicy, *, retries: int, age: float, 
         limit = verdict.__dict__.get("max_retries", policy.max_retries)
         if exhausted(limit, retries):
             why = f": {verdict.reason}" if verdict.reason else ""
-            return Fail(f"asked for a retry, but max_retries is {limit}{why}")
+            return given_up(f"asked for a retry, but max_retries is {limit}{why}")
     if isinstance(verdict, Snooze) and age > max_snooze:
         why = f": {verdict.reason}" if verdict.reason else ""
-        return Fail(f"snoozed for {age:.0f} s, max_snooze is {max_snooze:.0f} s{why}")
+        return given_up(f"snoozed for {age:.0f} s, max_snooze is {max_snooze:.0f} s{why}")
     return verdict
+
+
+def given_up(reason: str) -> Fail:
+    """The failure of what would have been tried again but for a limit."""
+    fail = Fail(reason)
+    fail.gave_up = True
+    return fail
 
 
 def exhausted(limit: int | None, retries: int) -> bool:

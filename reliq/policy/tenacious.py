@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from reliq.errors import OptionError
+from reliq.policy.decide import given_up
 from reliq.verdicts import Fail, Retry, Verdict
 
 
@@ -36,5 +37,5 @@ def on_error(policy: Any, error: BaseException, *, retries: int, age: float) -> 
     wait = float(policy.wait(state)) if policy.wait else 0.0
     state.upcoming_sleep = wait
     if policy.stop(state):
-        return Fail(f"{text} (after {retries} {'retry' if retries == 1 else 'retries'})")
+        return given_up(f"{text} (after {retries} {'retry' if retries == 1 else 'retries'})")
     return Retry(wait, reason=text)

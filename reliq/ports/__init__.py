@@ -5,7 +5,7 @@ The values that middleware needs are public here.
 
 from __future__ import annotations
 
-from reliq.ports.values import Found, Published, Record, Value
+from reliq.ports.values import ErrorInfo, Found, Published, Record, Value
 from reliq.wire.message import (
     Absent,
     Add,
@@ -33,6 +33,7 @@ __all__ = [
     "Effect",
     "Ending",
     "Equals",
+    "ErrorInfo",
     "FollowUp",
     "Found",
     "Guard",

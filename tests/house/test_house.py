@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PLUGINS = sorted(path.parent for path in (ROOT / "plugins").glob("*/__init__.py"))
 PUBLIC_MODULES = {
     "reliq",
+    "reliq.cli",
     "reliq.errors",
     "reliq.keys",
     "reliq.middleware",

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from reliq import Backoff, Done, Drop, Fail, Reliq, ReliqError, Retry, Snooze, current
+from reliq import Backoff, Done, Drop, Fail, Observer, Reliq, ReliqError, Retry, Snooze, current
 from reliq.errors import OptionError, SoftTimeLimitExceeded, TaskCancelled
 from reliq.policy.ids import new_id
 from reliq.ports.values import ErrorInfo, Publication
@@ -535,3 +535,27 @@ def test_a_task_option_that_cannot_be_used_is_named_where_the_task_is_defined(ap
     with pytest.raises(OptionError) as caught:
         define(app, lambda: None, **options)
     assert text in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("body", "gave_up"),
+    [
+        (lambda: Fail("no"), False),
+        (lambda: 1 / 0, False),
+        (lambda: [].pop(), True),
+        (lambda: Retry(1), True),
+    ],
+)
+def test_a_failure_tells_whether_the_policy_gave_up_or_never_wanted_to_try_again(body, gave_up):
+    heard = []
+
+    class Hears(Observer):
+        def settling(self, ctx, verdict):
+            heard.append(verdict)
+
+    app = Reliq("shop", broker="memory://", middleware=[Hears()])
+    app.task(name="work", retry_on=IndexError, max_retries=0)(body)
+    with Harness(app) as harness:
+        app.tasks["work"].delay()
+        harness.run_until_idle()
+    assert [(type(v), v.gave_up) for v in heard] == [(Fail, gave_up)]

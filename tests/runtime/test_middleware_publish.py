@@ -19,7 +19,7 @@ from reliq.errors import (
     PublishRefused,
     PublishUnknown,
 )
-from reliq.ports import Add, Put, Remove
+from reliq.ports import Add, Put, Record, Remove
 from reliq.testing import Harness
 
 
@@ -120,6 +120,21 @@ def never_yields(self, ctx):
 def yields_twice(self, ctx):
     yield
     yield
+
+
+def test_a_join_with_a_record_tells_how_that_message_ended_and_asks_no_broker():
+    ended = Record("existing", "work", "default", "done", value=b"[0]")
+    app, task = shop(hook(lambda self, ctx: Join("existing", record=ended)))
+    with Harness(app) as harness:
+        handle = task.delay()
+        assert (handle.id, handle.state, handle.get(0), handle.record()) == (
+            "existing",
+            "SUCCESS",
+            [0],
+            ended,
+        )
+        assert handle.wait() is ended and handle.result == [0]
+        assert "existing" in handle.why() and harness.engine.get("existing") is None
 
 
 @pytest.mark.parametrize(
