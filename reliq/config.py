@@ -32,6 +32,9 @@ DEFAULT, FILE, CODE, ENVIRONMENT, COMMAND_LINE = range(5)
 # Ours but not settings, or put there by Kubernetes for a service called `reliq`.
 _NOT_SETTINGS = re.compile(r"APP|RDB.*|TEST_.*|(.*_)?SERVICE_(HOST|PORT).*|PORT(_.*)?")
 
+# Sections of plug-ins as other projects spell them: in a module they are meant for us, also before they are declared.
+_SECTIONS = ("ONCE", "CELERY_ONCE")
+
 
 class Config(ConfigNames):
     """The settings of one app, as attributes; `source(name)` tells where a value came from."""
@@ -123,23 +126,29 @@ class Config(ConfigNames):
             values, strict = {k[len(prefix) :]: v for k, v in values.items() if k.startswith(prefix)}, True
         for name, value in values.items():
             spelling = name.lower() if namespace is not None else name
-            known = spelling in self._names or setting_named(spelling) is not None
+            known = spelling in self._names or spelling in _SECTIONS or setting_named(spelling) is not None
             if not strict and not known and not _looks_like_setting(spelling, self._names):
                 continue  # a module may hold other things beside settings
             self._give(FILE, f"{source} ({prefix}{name})", spelling, value)
 
-    def declare(self, section: str, schema: type[msgspec.Struct], doc: str = "") -> None:
-        """Add a plug-in's section: a setting whose value is a struct of this type, with all defaults when not given."""
+    def declare(
+        self, section: str, schema: type[msgspec.Struct], doc: str = "", *, aliases: tuple[str, ...] = ()
+    ) -> None:
+        """Add a plug-in's section: a setting whose value is a struct of this type, with all defaults when not given.
+
+        aliases  other spellings of its name
+        """
         if section in self._table:
             if self._table[section].doc == doc:
                 return
             raise ConfigError(f"Two plug-ins declare the section {section!r}")
-        setting = Setting(section, kinds.section(schema), schema(), doc)
+        setting = Setting(section, kinds.section(schema), schema(), doc, aliases)
         self._table[section] = setting
-        self._names[section] = section
+        self._names.update(_spellings([setting]))
         self._resolve(setting)
-        for level, source, value in self._pending.pop(section, ()):
-            self._give(level, source, section, value)
+        for spelling in (section, *aliases):
+            for level, source, value in self._pending.pop(spelling, ()):
+                self._give(level, source, section, value)
 
     # --- asking ---
 

@@ -55,7 +55,10 @@ class Outcome(msgspec.Struct, frozen=True):
 
 
 class PublishContext:
-    """One publish on its way to the broker; `headers` may be written, guards, effects and endings added."""
+    """One publish on its way to the broker; `headers` may be written, guards, effects and endings added.
+
+    eta, delay  when it is due, as the call says: a moment or a span from acceptance (ms); a hook may set another
+    """
 
     __slots__ = (
         "_args",
@@ -63,8 +66,10 @@ class PublishContext:
         "_id",
         "_kwargs",
         "app",
+        "delay",
         "effects",
         "endings",
+        "eta",
         "guards",
         "headers",
         "options",
@@ -84,6 +89,8 @@ class PublishContext:
         options: Mapping[str, Any],
         headers: dict[str, str],
         queue: str,
+        eta: int | None = None,
+        delay: int | None = None,
     ) -> None:
         self.app = app
         self.task = task
@@ -93,6 +100,8 @@ class PublishContext:
         self.options = options
         self.headers = headers
         self.queue = queue
+        self.eta = eta
+        self.delay = delay
         self.state: dict[str, Any] = {}
         self.guards: list[Guard] = []
         self.effects: list[Effect] = []

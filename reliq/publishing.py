@@ -146,10 +146,12 @@ class Publisher:
         running = _current.get()
         if ctx is not None:
             id, queue, headers = ctx.id, ctx.queue, ctx.headers
+            eta, delay = ctx.eta, ctx.delay
             on_end, on_replay = tuple(ctx.endings), tuple(ctx.replays)
         else:
             id = call.get("id") or new_id()
             queue = call.get("queue") or defaults.queue
+            eta, delay = call.get("eta"), call.get("delay")
             headers, on_end, on_replay = call.get("headers") or _NO_HEADERS, (), ()
         if len(body) > defaults.max_message:
             raise _too_large(f"arguments of {len(body):,} bytes", task.name, id, defaults.max_message)
@@ -168,8 +170,8 @@ class Publisher:
             queue=queue,
             body=body,
             priority=call.get("priority", defaults.priority),
-            eta=call.get("eta"),
-            delay=call.get("delay"),
+            eta=eta,
+            delay=delay,
             expires=call.get("expires"),
             expires_in=call.get("expires_in", None if "expires" in call else defaults.expires_in),
             expires_after_due=call.get("expires_after_due"),
