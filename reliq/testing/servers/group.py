@@ -1,0 +1,205 @@
+"""A master, its replicas, and the sentinels that watch them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+from reliq.testing.servers.binaries import Binary
+from reliq.testing.servers.process import until
+from reliq.testing.servers.single import RedisServer
+from reliq.testing.servers.talk import Said
+
+__all__ = ["SentinelGroup"]
+
+_DOWN_AFTER = 500  # ms without an answer before a sentinel holds a server for dead
+
+
+class SentinelGroup:
+    """Three servers, one of them the master, and three sentinels, two of which must agree; with `name` as the service.
+
+    Seconds to start, so one group serves many tests: `heal()` makes it whole again after a fail-over.
+    """
+
+    def __init__(self, *, name: str = "reliq", replicas: int = 2, binary: Binary | None = None) -> None:
+        self.name = name
+        self.servers = [RedisServer(binary=binary) for _ in range(1 + replicas)]
+        self.sentinels: Sequence[RedisServer] = []
+        self._binary = binary
+
+    def __enter__(self) -> SentinelGroup:
+        try:
+            for server in self.servers:
+                server.start()
+            for server in self.servers[1:]:
+                server.follow(self.servers[0])
+            self.sentinels = _sentinels(self.name, self.servers, self._binary)
+            for sentinel in self.sentinels:
+                sentinel.start()
+            everyone = len(self.servers) - 1
+            until(lambda: self._mends() and self._sees(everyone), seconds=60, what=self._tails)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End all of them; twice is harmless."""
+        for server in (*self.sentinels, *self.servers):
+            server.close()
+
+    @property
+    def url(self) -> str:
+        """`redis+sentinel://HOST:PORT,HOST:PORT,HOST:PORT/NAME`."""
+        hosts = ",".join(f"{host}:{port}" for host, port in (s.address for s in self.sentinels))
+        return f"redis+sentinel://{hosts}/{self.name}"
+
+    @property
+    def master(self) -> RedisServer:
+        """The server that the sentinels call the master now."""
+        host, port = self._asked().do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)
+        return next(s for s in self.servers if s.address == (host, int(port)))
+
+    @property
+    def replicas(self) -> list[RedisServer]:
+        """The others that run."""
+        master = self.master
+        return [server for server in self.servers if server is not master and server.running]
+
+    def fail_over(self, *, seconds: float = 30.0) -> RedisServer:
+        """Have the sentinels promote a replica while the master lives; the new master, when all agree on it."""
+        old = self.master
+        until(
+            self._is_asked_to_fail_over,
+            seconds=seconds,
+            what=lambda: f"no fail-over was begun\n{self._tails()}",
+        )
+        return self._await_promotion(old, seconds)
+
+    def kill_master(self, *, wait: bool = True, seconds: float = 30.0) -> RedisServer:
+        """SIGKILL the master; the new one, when all sentinels agree on it (without `wait`: the dead one, at once)."""
+        old = self.master
+        old.kill()
+        return self._await_promotion(old, seconds) if wait else old
+
+    def heal(self) -> None:
+        """Start what was killed, as replicas of the present master, and wait until nothing is missing."""
+        for sentinel in self.sentinels:
+            sentinel.resume()
+            if not sentinel.running:
+                sentinel.start()
+        for server in self.servers:
+            server.resume()
+            if not server.running:
+                server.start()
+        # Sentinels finish what they have begun first, and would undo what is mended meanwhile.  To see a server again
+        # takes them up to ten seconds; one replica is enough for the next fail-over.
+        until(lambda: self._agrees() and self._mends() and self._sees(1), seconds=60, what=self._tails)
+
+    def flush(self) -> None:
+        """Empty the master, and with it its replicas."""
+        self.master.flush()
+
+    def _asked(self) -> RedisServer:
+        return next(sentinel for sentinel in self.sentinels if sentinel.running)
+
+    def _is_asked_to_fail_over(self) -> bool:
+        try:
+            self._asked().do("SENTINEL", "FAILOVER", self.name)
+        except Said as error:  # NOGOODSLAVE, INPROG: not yet
+            if str(error).startswith(("NOGOODSLAVE", "INPROG")):
+                return False
+            raise
+        return True
+
+    def _await_promotion(self, old: RedisServer, seconds: float) -> RedisServer:
+        until(
+            lambda: self._agrees() and self.master is not old,
+            seconds=seconds,
+            what=lambda: f"no new master\n{self._tails()}",
+        )
+        return self.master
+
+    def _agrees(self) -> bool:
+        """Whether all sentinels name one running master, and it knows that it is one."""
+        running = [sentinel for sentinel in self.sentinels if sentinel.running]
+        named = {str(s.do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)) for s in running}
+        master = self.master
+        return len(named) == 1 and master.running and master.info("replication")["role"] == "master"
+
+    def _sees(self, replicas: int) -> bool:
+        """Whether every sentinel sees its master, all others and so many replicas at work."""
+        for sentinel in self.sentinels:
+            master = _fields(sentinel.do("SENTINEL", "MASTER", self.name))
+            seen = [_fields(said) for said in sentinel.do("SENTINEL", "REPLICAS", self.name)]
+            if (
+                master["flags"] != "master"
+                or int(master["num-other-sentinels"]) != len(self.sentinels) - 1
+                or sum(replica["flags"] == "slave" for replica in seen) < replicas
+            ):
+                return False
+        return True
+
+    def _mends(self) -> bool:
+        """Have those follow the master that do not; whether all are in step with it."""
+        master, in_step = self.master, True
+        for server in self.servers:
+            if server is master:
+                continue
+            info = server.info("replication")
+            at = (info.get("master_host"), int(info.get("master_port", 0)))
+            if at != master.address:
+                server.do("REPLICAOF", *master.address)
+            in_step &= at == master.address and info.get("master_link_status") == "up"
+        return in_step
+
+    def _tails(self) -> str:
+        running = [s for s in (*self.sentinels, *self.servers) if s.running]
+        return "\n\n".join(f"{s.address}:\n{s.process.tail(12)}" for s in running)
+
+
+class _Sentinel(RedisServer):
+    """A server that keeps its whole state in its configuration file."""
+
+    first = ""  # what the file says before the first start
+
+    def _arguments(self) -> list[str | Path]:
+        conf = self.folder / "sentinel.conf"
+        if not conf.exists():
+            conf.write_text(self.first)
+        return [conf, "--sentinel"]
+
+
+def _sentinels(name: str, servers: Sequence[RedisServer], binary: Binary | None) -> list[_Sentinel]:
+    """Sentinels that know one another and the replicas from the start: to find out by themselves takes them seconds."""
+    sentinels = [_Sentinel(binary=binary) for _ in range(3)]
+    ids = [secrets.token_hex(20) for _ in sentinels]
+    host, port = servers[0].address
+    for sentinel, id in zip(sentinels, ids, strict=True):
+        known = [f"known-replica {name} {s.address[0]} {s.address[1]}" for s in servers[1:]]
+        known += [
+            f"known-sentinel {name} {s.address[0]} {s.address[1]} {other}"
+            for s, other in zip(sentinels, ids, strict=True)
+            if s is not sentinel
+        ]
+        lines = [
+            f"myid {id}",
+            f"monitor {name} {host} {port} 2",
+            f"down-after-milliseconds {name} {_DOWN_AFTER}",
+            f"failover-timeout {name} 2000",
+            f"parallel-syncs {name} 2",
+            *known,
+        ]
+        sentinel.first = (
+            f"port {sentinel.address[1]}\nbind 127.0.0.1\nunixsocket {sentinel.socket}\ndir {sentinel.folder}\n"
+            + "".join(f"sentinel {line}\n" for line in lines)
+        )
+    return sentinels
+
+
+def _fields(said: Sequence[str]) -> dict[str, str]:
+    return dict(zip(said[::2], said[1::2], strict=True))
