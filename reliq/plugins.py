@@ -26,7 +26,7 @@ EXTRAS = {
 }
 
 #: Schemes whose engine comes with an extra or is planned, for a better answer than "unknown".
-_SCHEMES = {"redis": "redis", "rediss": "redis", "amqp": "amqp", "amqps": "amqp"}
+_SCHEMES = {"amqp": "amqp", "amqps": "amqp"}
 
 
 def open_engine(url: str, *, app: str, clock: Clock | None = None) -> Engine:

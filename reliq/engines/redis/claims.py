@@ -1,0 +1,189 @@
+"""Claims: settle and lease in one round trip; with nothing to lease, sleep until the server says there is."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from reliq.engines.redis import pack
+from reliq.engines.redis.link import Call, Link
+from reliq.engines.redis.server import Request, Server
+from reliq.policy.clock import Clock, SystemClock
+from reliq.ports.values import Claimed, Delivery, Receipt, Settlement
+
+FOR_EVER = 1e9
+LOOK_EVERY = 0.005  # seconds; how often a wait looks at a clock that does not run by itself
+_Meta = tuple[str, int, int, int, int, int, int, int]
+
+
+class _Told(msgspec.Struct, array_like=True, gc=False):
+    """The first part of an answer of claim.lua; its library packs an empty list as a map."""
+
+    settled: list[int] | dict[str, Any]
+    live: bool
+    next_due: int | bool
+    pause: int  # ms until then, by the server's clock
+    wants_alone: bool
+    idles: bool  # waiting may bring something
+    metas: list[_Meta] | dict[str, Any]
+
+
+_told = msgspec.msgpack.Decoder(_Told)
+
+
+class Claims:
+    """The claims of one process; `_calls` knows which owner waits, to be woken."""
+
+    def __init__(self, server: Server, clock: Clock) -> None:
+        self._server = server
+        self._clock = clock
+        self._runs = isinstance(clock, SystemClock)
+        self._queues: dict[tuple[str, ...], bytes] = {}
+        self._waiting: dict[str, tuple[Link, Call]] = {}
+        self._state = threading.Lock()
+        self._idle: set[str] = set()  # owners that stand among those to be woken
+
+    def claim(
+        self,
+        owner: str,
+        queues: Sequence[str],
+        limit: int,
+        seq: int,
+        wait: float,
+        settlements: Sequence[Settlement],
+    ) -> Claimed:
+        if wait <= 0 or limit <= 0:
+            return self._ask(owner, queues, limit, seq, settlements, "")[0]
+        # The moments by which it has to answer: by the engine's clock, and by the machine's, lest a still one hang it.
+        end, real_end = self._clock.monotonic() + wait, time.monotonic() + wait
+        link, listening = self._server.listen()
+        with self._state:
+            before = self._waiting.get(owner)
+            self._waiting[owner] = (link, listening)
+        if before is not None:
+            before[0].end(before[1])  # a claim that blocks returns when its owner claims again
+        try:
+            claimed, pause = self._ask(owner, queues, limit, seq, settlements, self._server.channel)
+            while pause is not None and not self._server.closed:
+                left = min(end - self._clock.monotonic(), real_end - time.monotonic())
+                self._sleep(link, listening, min(left, pause), claimed.next_due)
+                over = min(end - self._clock.monotonic(), real_end - time.monotonic()) <= 0
+                with self._state:
+                    ours = self._waiting.get(owner) == (link, listening)
+                if not ours or self._server.closed or (over and not listening.done):
+                    break
+                link, listening = self._server.listen()
+                with self._state:
+                    self._waiting[owner] = (link, listening)
+                channel = "" if over else self._server.channel
+                last, pause = self._ask(owner, queues, limit, seq, (), channel)
+                claimed = Claimed(
+                    claimed.settled, last.deliveries, last.live, last.next_due, last.wants_alone
+                )
+            return claimed
+        finally:
+            with self._state:
+                if self._waiting.get(owner) == (link, listening):
+                    del self._waiting[owner]
+            link.hush(listening)
+
+    def wake(self, owner: str) -> None:
+        """Let a claim of this owner that waits here return."""
+        with self._state:
+            waiting = self._waiting.pop(owner, None)
+        if waiting is not None:
+            waiting[0].end(waiting[1])
+
+    # --- one round trip ---
+
+    def begin(
+        self,
+        owner: str,
+        queues: Sequence[str],
+        limit: int,
+        seq: int,
+        settlements: Sequence[Settlement],
+        channel: str,
+    ) -> Request:
+        arguments: list[bytes] = []
+        verdicts = b""
+        if settlements:
+            verdicts = pack.pack(
+                [pack.settlement(one, arguments, 9, owner=one.receipt.owner != owner) for one in settlements]
+            )
+        told = tuple(queues)
+        names = self._queues.get(told)
+        if names is None:
+            names = self._queues[told] = pack.pack(told)
+        idles = b""
+        if owner in self._idle and not channel:
+            idles = self._server.channel.encode()
+        elif owner in self._idle:
+            idles = channel.encode()
+        head = (owner.encode(), b"%d" % seq, b"%d" % limit, channel.encode(), idles, names, verdicts)
+        return self._server.begin("claim", (*head, *arguments))
+
+    def finish(
+        self, owner: str, request: Request, settlements: Sequence[Settlement], channel: str
+    ) -> tuple[Claimed, float | None]:
+        """The answer, and how many seconds to wait for more; None: it is final."""
+        reply: Any = self._server.finish(request)
+        told = _told.decode(reply[0])
+        metas: list[_Meta] = told.metas or []  # type: ignore[assignment]
+        answers: list[int] = told.settled or []  # type: ignore[assignment]
+        if metas or not channel:
+            self._idle.discard(owner)
+        else:
+            self._idle.add(owner)
+        claimed = Claimed(
+            tuple(pack.settled(one, answer) for one, answer in zip(settlements, answers, strict=True)),
+            tuple(
+                Delivery(
+                    Receipt(id, owner, fence),
+                    reply[i] or b"",
+                    attempt,
+                    retries,
+                    crashes,
+                    snoozes,
+                    published,
+                    due,
+                    crashes > 0,
+                )
+                for i, (id, fence, attempt, retries, crashes, snoozes, published, due) in enumerate(metas, 1)
+            ),
+            told.live,
+            None if told.next_due is False else int(told.next_due),
+            told.wants_alone,
+        )
+        if not told.idles:
+            return claimed, None
+        return claimed, FOR_EVER if told.next_due is False else max(0, told.pause) / 1000
+
+    def _ask(
+        self,
+        owner: str,
+        queues: Sequence[str],
+        limit: int,
+        seq: int,
+        settlements: Sequence[Settlement],
+        channel: str,
+    ) -> tuple[Claimed, float | None]:
+        request = self.begin(owner, queues, limit, seq, settlements, channel)
+        return self.finish(owner, request, settlements, channel)
+
+    # --- sleeping ---
+
+    def _sleep(self, link: Link, listening: Call, left: float, next_due: int | None) -> None:
+        """Until a push came, or the time is over."""
+        if self._runs:
+            link.wait(listening, time.monotonic() + max(0.0, left))
+            return
+        end, real_end = self._clock.monotonic() + left, time.monotonic() + left
+        while not listening.done and min(end - self._clock.monotonic(), real_end - time.monotonic()) > 0:
+            if next_due is not None and next_due <= self._clock.now_ms():
+                break
+            link.wait(listening, time.monotonic() + LOOK_EVERY)

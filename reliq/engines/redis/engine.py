@@ -1,0 +1,217 @@
+"""The Redis engine: every public call is one script, made again when its reply was lost."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from reliq.engines.redis import pack
+from reliq.engines.redis.claims import Claims
+from reliq.engines.redis.endpoint import Endpoint
+from reliq.engines.redis.operators import RedisOperators
+from reliq.engines.redis.promise import Promise
+from reliq.engines.redis.rows import NAMES, read_record
+from reliq.engines.redis.server import Server
+from reliq.engines.redis.store import RedisStore
+from reliq.errors import BrokerRefused
+from reliq.policy.clock import Clock
+from reliq.ports.values import (
+    LIVE,
+    Cancelled,
+    Capabilities,
+    Claimed,
+    Ended,
+    Moved,
+    Publication,
+    Published,
+    Receipt,
+    Record,
+    Renewal,
+    Settled,
+    Settlement,
+)
+from reliq.wire.codec import HARD_MAX_MESSAGE, encode
+
+CHUNK = 1000  # messages that one script takes, so that others get their turn
+GRAVE = b"60000"  # ms for which a buried owner's name is refused
+MAX_WAIT = 1.0  # seconds; a lost wake costs at most that
+
+
+class RedisEngine(RedisOperators, RedisStore):
+    """A broker and a store on one Redis."""
+
+    def __init__(self, endpoint: Endpoint, space: str, clock: Clock) -> None:
+        self.url = endpoint.shown
+        self._clock = clock
+        self._promise = Promise(endpoint)
+        self._server = Server(endpoint, space, clock, ready=self._promise.check)
+        self._claims = Claims(self._server, clock)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            name="redis",
+            durability=self._promise.words,
+            engine=True,
+            priorities=True,
+            cancel=True,
+            due=True,
+            shared=True,
+            survives_restart=True,
+        )
+
+    # --- publishers ---
+
+    def publish(self, publications: Sequence[Publication]) -> list[Published]:
+        answers: list[Published] = []
+        for first in range(0, len(publications), CHUNK):
+            answers += self._publish(publications[first : first + CHUNK])
+        if answers:
+            self._promise.wait_for_replicas(self._server)
+        return answers
+
+    def _publish(self, publications: Sequence[Publication]) -> list[Published]:
+        payloads: list[bytes] = []
+        refused: dict[int, Published] = {}
+        for i, publication in enumerate(publications):
+            try:
+                payloads.append(encode(publication.envelope, limit=HARD_MAX_MESSAGE))
+            except (ValueError, TypeError) as error:
+                refused[i] = Published(publication.envelope.id, "refused", error=str(error))
+        sent = [p for i, p in enumerate(publications) if i not in refused] if refused else publications
+        answers: list[Published] = []
+        if sent:
+            items = [pack.publication(p, payloads, 3) for p in sent]
+            told = self._server.run("publish", pack.pack(items), *payloads)
+            if isinstance(told, int):
+                answers = [Published(p.envelope.id, "accepted") for p in sent]
+            else:
+                answers = [_published(p, one) for p, one in zip(sent, pack.unpack(told), strict=True)]
+        for i, answer in sorted(refused.items()):
+            answers.insert(i, answer)
+        return answers
+
+    def cancel(self, id: str, *, reason: str = "cancelled") -> Cancelled:
+        before = self._server.run("cancel", id.encode(), (pack.text(reason) or "").encode())
+        if before < 0:
+            return Cancelled("unknown")
+        state = NAMES[before]
+        if state == "leased":
+            return Cancelled("requested", state)
+        return Cancelled("cancelled", "dropped") if state in LIVE else Cancelled("ended", state)
+
+    def get(self, id: str) -> Record | None:
+        return self._get(id, b"")
+
+    def wait(self, id: str, timeout: float) -> Record | None:
+        end = self._clock.monotonic() + timeout
+        real_end = time.monotonic() + timeout
+        record = self._get(id, b"")
+        while record is not None and record.state in LIVE and not self._server.closed:
+            left = min(end - self._clock.monotonic(), real_end - time.monotonic(), MAX_WAIT)
+            if left <= 0:
+                break
+            link, listening = self._server.listen()
+            record = self._get(id, self._server.channel.encode())
+            if record is None or record.state not in LIVE:
+                link.hush(listening)
+                break
+            link.wait(listening, time.monotonic() + left)
+            if not self._server.closed:
+                record = self._get(id, b"")
+        return record
+
+    def forget(self, id: str) -> bool:
+        return bool(self._server.run("forget", id.encode()))
+
+    # --- workers ---
+
+    def register(self, owner: str, lease: float, about: Mapping[str, str] | None = None) -> None:
+        told = msgspec.json.encode(dict(about or {}))
+        if not self._server.run("register", owner.encode(), _ms(lease), told, GRAVE):
+            raise BrokerRefused(f"Owner {owner} is dead; a new process registers under a new id", owner=owner)
+
+    def claim(
+        self,
+        owner: str,
+        queues: Sequence[str],
+        *,
+        limit: int,
+        seq: int,
+        wait: float = 0.0,
+        settlements: Sequence[Settlement] = (),
+    ) -> Claimed:
+        return self._claims.claim(owner, queues, limit, seq, min(wait, MAX_WAIT), settlements)
+
+    def wake(self, owner: str) -> None:
+        self._claims.wake(owner)
+
+    def held(self, owner: str) -> list[Receipt]:
+        return [
+            Receipt(id, owner, fence) for id, fence in pack.listed(self._server.run("held", owner.encode()))
+        ]
+
+    def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
+        answers: list[Settled] = []
+        for first in range(0, len(settlements), CHUNK):
+            some = settlements[first : first + CHUNK]
+            arguments: list[bytes] = []
+            items = [pack.settlement(one, arguments, 3, owner=True) for one in some]
+            told = pack.listed(self._server.run("settle", pack.pack(items), *arguments))
+            answers += [pack.settled(one, answer) for one, answer in zip(some, told, strict=True)]
+        return answers
+
+    def give_back(self, receipts: Sequence[Receipt]) -> int:
+        if not receipts:
+            return 0
+        given: int = self._server.run("give_back", pack.pack([(r.id, r.owner, r.fence) for r in receipts]))
+        return given
+
+    def renew(self, owner: str, lease: float) -> Renewal:
+        stop = self._server.run("renew", owner.encode(), _ms(lease))
+        return Renewal(False) if stop is None else Renewal(True, tuple(id.decode() for id in stop))
+
+    def bury(
+        self, owner: str, *, started: Sequence[Receipt] | None, guilty: Sequence[Settlement] = ()
+    ) -> Ended:
+        ran = b"" if started is None else pack.pack([(r.id, r.fence) for r in started if r.owner == owner])
+        arguments: list[bytes] = []
+        judged = [
+            pack.settlement(one, arguments, 5, owner=True) for one in guilty if one.receipt.owner == owner
+        ]
+        verdicts = pack.pack(judged) if guilty else b""
+        known, moved = self._server.run("bury", owner.encode(), ran, verdicts, *arguments)
+        return Ended(_moved(pack.listed(moved)), (owner,) if known else ())
+
+    def reap(self, limit: int = 1000, *, grace: float = 0.0) -> Ended:
+        told = self._server.run("reap", b"%d" % min(limit, 5000), _ms(grace), GRAVE)
+        moved, gone, purged, more = pack.unpack(told)
+        return Ended(_moved(moved or ()), tuple(gone or ()), purged, more)
+
+    def _get(self, id: str, channel: bytes) -> Record | None:
+        found = self._server.run("get", id.encode(), channel)
+        return None if found is None else read_record((id, *found))
+
+    def close(self) -> None:
+        self._server.close()
+
+
+def _published(publication: Publication, told: Any) -> Published:
+    id = publication.envelope.id
+    if told == 0:
+        return Published(id, "accepted")
+    if told == 1:
+        return Published(id, "duplicate")
+    return Published(id, "refused", found=pack.found(publication.guards, told))
+
+
+def _moved(told: Sequence[Any]) -> tuple[Moved, ...]:
+    return tuple(Moved(id, task, queue, state, reason or None) for id, task, queue, state, reason in told)
+
+
+def _ms(seconds: float) -> bytes:
+    return b"%d" % math.ceil(seconds * 1000)

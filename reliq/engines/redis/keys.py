@@ -1,0 +1,29 @@
+"""Where an application's keys are: everything under one namespace, which is one hash tag on a cluster."""
+
+from __future__ import annotations
+
+import os
+
+PREFIX = "reliq"
+
+
+def namespace(app: str, prefix: str = PREFIX) -> str:
+    """`{reliq:shop}:`; what follows the colon is named in the scripts, by `lua/lib`.
+
+    message payload value error story on_end  (hashes by id)   all that is kept of a message
+    ready: charged: due:    + queue  (sorted)  what waits, by priority and place or by due time
+    held: stop:             + owner  (sets)    what is leased to it, what of it was asked to stop
+    expiring gone failed tomb        (sorted)  ids by the end of their time
+    owner leased book                (hashes)  owners, leased messages per queue, the counters of the books
+    grave                            (sorted)  owners that were buried
+    record keys lapsing              the store: records, their keys in order, when they lapse
+    index:                  + name   (sorted)  the store's ordered indexes
+    idle: + queue, waiting                     who is to be told of work, of an ending
+    queues version
+    """
+    return f"{{{prefix}:{app}}}:"
+
+
+def channel(space: str) -> str:
+    """A channel of this process alone."""
+    return f"{space}to:{os.getpid():x}-{os.urandom(6).hex()}"

@@ -1,0 +1,300 @@
+"""One connection for all threads of a process: calls follow one another on it without waiting for replies.
+
+Whoever needs a reply reads, and hands others theirs; when it has its own, it makes the next one the reader.  No thread
+of its own, no pool: a worker's child has this one connection, whatever its number of threads, and the server's pushes
+(work has come, a message has ended) arrive on it too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from reliq.engines.redis.resp import INCOMPLETE, Reader, is_push, reader
+from reliq.errors import BrokerUnavailable
+
+READ = 65536
+
+
+class Call:
+    """A request on its way: `reply` once it is `done`."""
+
+    __slots__ = ("done", "reply", "turn")
+
+    def __init__(self) -> None:
+        self.done = False
+        self.reply: Any = None
+        self.turn: SimpleQueue[None] | None = None  # what a follower waits on
+
+    def end(self, reply: Any) -> None:
+        self.reply = reply
+        self.done = True
+        if self.turn is not None:
+            self.turn.put(None)
+
+
+class Link:
+    """An open socket.  A broken one stays broken: its calls raise `BrokerUnavailable`, and a new one is made."""
+
+    def __init__(self, sock: socket.socket, *, where: str, tls: bool, on_close: Callable[[], None]) -> None:
+        sock.setblocking(False)
+        self._sock = sock
+        self._where = where
+        self._reader: Reader = reader()
+        self._pending: deque[Call] = deque()
+        self._listening: set[Call] = set()
+        self._followers: set[Call] = set()
+        self._sending = threading.Lock()
+        self._state = threading.Lock()
+        self._reading = False
+        self._io: threading.Lock | None = threading.Lock() if tls else None  # TLS: one thread at a time
+        self._poll = select.poll()
+        self._poll.register(sock.fileno(), select.POLLIN)
+        self._on_close = on_close
+        self.broken: str | None = None
+        self.listens = False  # subscribed to the channel of this process
+        self.pid = os.getpid()
+
+    # --- calls ---
+
+    def send(self, data: bytes, deadline: float, *, answered: bool = True) -> Call:
+        """Put a request on the wire; one that is answered by a push alone is not `answered`."""
+        call = Call()
+        if not self._sending.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise unavailable(self._where, "others are still sending", certain=True)
+        try:
+            if self.broken is not None:
+                raise unavailable(self._where, self.broken, certain=True)
+            if answered:
+                self._pending.append(call)
+            self._write(data, deadline)
+        except BrokerUnavailable:
+            raise
+        except BaseException:
+            self.close("a request was interrupted")  # half of it may be on the wire
+            raise
+        finally:
+            self._sending.release()
+        return call
+
+    def result(self, call: Call, deadline: float) -> Any:
+        """The reply; an error of the server's is a value.  `BrokerUnavailable` when it does not come in time."""
+        self._wait(call, deadline)
+        if not call.done:
+            self.close("no reply within the deadline")
+        if call.reply is BROKEN:
+            raise unavailable(self._where, self.broken or "the connection was lost")
+        return call.reply
+
+    # --- pushes ---
+
+    def listen(self) -> Call:
+        """A call that ends with the next push."""
+        call = Call()
+        with self._state:
+            self._listening.add(call)
+        return call
+
+    def wait(self, listening: Call, deadline: float) -> bool:
+        """Until a push came; False: none did in time."""
+        self._wait(listening, deadline)
+        return listening.done
+
+    def hush(self, listening: Call) -> None:
+        """Listen no more."""
+        with self._state:
+            self._listening.discard(listening)
+
+    def end(self, *listening: Call) -> None:
+        """End waits for pushes, from another thread."""
+        for call in listening:
+            self.hush(call)
+            call.end(None)
+        if listening and self._reading and self.broken is None:
+            try:
+                self.send(_PING, time.monotonic() + 0.1)  # whoever reads is asleep in the socket
+            except BrokerUnavailable:
+                return
+
+    def nudge(self) -> None:
+        """End all waits for pushes."""
+        with self._state:
+            listening = [*self._listening]
+        self.end(*listening)
+
+    # --- reading in turns ---
+
+    def _wait(self, call: Call, deadline: float) -> None:
+        while not call.done:
+            if self._lead(call):
+                try:
+                    late = self._read(call, deadline)
+                except BaseException:
+                    self.close("a read was interrupted")  # what had been received may be lost
+                    raise
+                finally:
+                    self._reading = False
+                    self._appoint()
+                if late:
+                    return
+                continue
+            assert call.turn is not None
+            try:
+                call.turn.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                break
+            finally:
+                self._leave(call)
+
+    def _lead(self, call: Call) -> bool:
+        """Whether this call's thread reads now; else it follows."""
+        with self._state:
+            if not self._reading:
+                self._reading = True
+                return True
+            if call.turn is None:
+                call.turn = SimpleQueue()
+                if call.done:
+                    call.turn.put(None)
+            self._followers.add(call)
+            return False
+
+    def _leave(self, call: Call) -> None:
+        with self._state:
+            self._followers.discard(call)
+        if not self._reading and not call.done:
+            self._appoint()  # it may have been its turn
+
+    def _appoint(self) -> None:
+        """Nobody reads: one of those who wait goes on with it."""
+        with self._state:
+            follower = next((one for one in self._followers if not one.done), None)
+        if follower is not None and follower.turn is not None:
+            follower.turn.put(None)
+
+    def _read(self, call: Call, deadline: float) -> bool:
+        """Read until `call` is done; True: the time is over."""
+        while not call.done:
+            reply = self._reader.gets()
+            if reply is not INCOMPLETE:
+                self._dispatch(reply)
+                continue
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return True
+            data = self._receive(left)
+            if data is None:
+                continue
+            if not data:
+                self.close("the server closed the connection")
+                return False
+            self._reader.feed(data)
+        return False
+
+    def _dispatch(self, reply: Any) -> None:
+        if is_push(reply):
+            with self._state:
+                listening = [*self._listening]
+                self._listening.clear()
+            for one in listening:
+                one.end(None)
+        elif self._pending:
+            self._pending.popleft().end(reply)
+
+    # --- the socket ---
+
+    def _receive(self, left: float) -> bytes | None:
+        try:
+            if self._io is None:
+                try:
+                    return self._sock.recv(READ)
+                except BlockingIOError:
+                    self._poll.poll(left * 1000)
+                    return None
+            with self._io:
+                try:
+                    return self._sock.recv(READ)
+                except _NOT_YET:
+                    pass
+            self._poll.poll(left * 1000)
+            return None
+        except (OSError, ValueError) as error:
+            self.close(str(error) or type(error).__name__)
+            return None
+
+    def _write(self, data: bytes, deadline: float) -> None:
+        view: Any = data
+        try:
+            while view:
+                try:
+                    if self._io is None:
+                        sent = self._sock.send(view)
+                    else:
+                        with self._io:
+                            sent = self._sock.send(view)
+                except _NOT_YET:
+                    left = deadline - time.monotonic()
+                    if left <= 0:
+                        raise TimeoutError("could not send within the deadline") from None
+                    select.select([], [self._sock], [], left)
+                    continue
+                view = memoryview(view)[sent:] if sent < len(view) else b""
+        except (OSError, ValueError) as error:
+            self.close(str(error) or type(error).__name__)
+            raise unavailable(self._where, self.broken or str(error)) from error
+
+    def close(self, why: str) -> None:
+        """End it; all that wait are told."""
+        with self._state:
+            if self.broken is not None:
+                return
+            self.broken = why
+            waiting = [*self._pending, *self._listening]
+            self._pending.clear()
+            self._listening.clear()
+        for call in waiting:
+            call.end(BROKEN)
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)  # wakes the reader
+        self._on_close()
+
+
+class Broken:
+    """The reply of a call whose connection was lost."""
+
+
+BROKEN = Broken()
+_PING = b"*1\r\n$4\r\nPING\r\n"
+
+
+def _not_yet() -> tuple[type[Exception], ...]:
+    try:
+        import ssl
+    except ImportError:
+        return (BlockingIOError,)
+    return (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+
+
+_NOT_YET = _not_yet()
+
+
+def command(parts: Sequence[bytes]) -> bytes:
+    """A request as it travels."""
+    out = [b"*%d\r\n" % len(parts)]
+    out += [b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]
+    return b"".join(out)
+
+
+def unavailable(where: str, why: str, *, certain: bool = False) -> BrokerUnavailable:
+    return BrokerUnavailable(
+        f"Redis at {where} cannot be reached: {why}; check that it runs and that the address is right",
+        certain=certain,
+    )

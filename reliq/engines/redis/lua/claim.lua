@@ -1,0 +1,62 @@
+-- Settle the last batch, then lease the next.
+-- KEYS  1 namespace
+-- ARGV  1 now; 2 owner; 3 seq; 4 limit; 5 the channel to wake when there is nothing, or ''; 6 the channel that stands
+--       among those that idle, or ''; 7 queues as MessagePack; 8 settlements as MessagePack, or ''; 9.. values and errors
+-- Returns { MessagePack of {answers, live, next due or false, in how many ms, wants
+--         alone, whether waiting may bring something, deliveries}, payload, ... }
+-- O(n log m)
+-- needs: settle lease write wake
+local BOUND = 1000 -- what is expired or promoted at most
+local name, seq, limit, queues = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), cmsgpack.unpack(ARGV[7])
+local settled = {}
+if ARGV[8] ~= '' then
+  settled = settle_all(ARGV[8], name)
+  write()
+end
+local o, ids, next_due, wants_alone, idles, deaf = owner_of(name), {}, false, false, false, false
+if o and limit > 0 and seq == o[4] then
+  for _, id in ipairs(held_by(name)) do
+    if row(id)[CLAIM] == seq then
+      ids[#ids + 1] = id
+    end
+  end
+elseif o and limit > 0 and seq > o[4] then
+  drop_expired(BOUND)
+  local left = BOUND
+  for _, queue in ipairs(queues) do
+    left = left - promote_due(queue, math.max(left, 1))
+  end
+  local charged, holds = first_charged(queues), call('EXISTS', N .. 'held:' .. name) == 1
+  local alone = holds and o[5] ~= '' and row(o[5])
+  wants_alone = holds and charged and true or false
+  deaf = alone and alone[STATE] == IS_LEASED and alone[OWNER] == name
+  if charged and not holds then
+    lease(charged, row(charged), name, seq)
+    ids[1] = charged
+  elseif not deaf then
+    ids = lease_ready(queues, limit, name, seq)
+  end
+  if #ids > 0 then
+    o[4], o[5] = seq, charged and ids[1] == charged and charged or ''
+    keep_owner(name, o)
+    write()
+  else
+    next_due, idles = earliest(queues), not wants_alone
+  end
+end
+for _, queue in ipairs(queues) do
+  if idles and not deaf and ARGV[5] ~= '' then
+    call('SADD', N .. 'idle:' .. queue, ARGV[5])
+    call('EXPIRE', N .. 'idle:' .. queue, 10)
+  elseif ARGV[6] ~= '' then
+    call('SREM', N .. 'idle:' .. queue, ARGV[6])
+  end
+end
+wake()
+local metas, reply = {}, #ids > 0 and call('HMGET', N .. 'payload', unpack(ids)) or {}
+for i, id in ipairs(ids) do
+  local r = row(id)
+  metas[i] = { id, r[FENCE], r[ATTEMPT], r[RETRIES], r[CRASHES], r[SNOOZES], r[PUBLISHED], r[DUE] }
+end
+table.insert(reply, 1, cmsgpack.pack({ settled, o and true or false, next_due, next_due and next_due - now or 0, wants_alone, idles, metas }))
+return reply

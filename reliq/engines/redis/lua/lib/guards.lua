@@ -1,0 +1,67 @@
+-- needs: records moves
+-- Guards are checked before anything is written; the first that is refused tells what it found:
+-- {its number, data, version, expires, holder, state, due}, with false for what there is not.
+local function found(i, value, id)
+  local r = id and row(id)
+  return {
+    i - 1, value and value[1], value and value[2], value and value[3], value and value[4],
+    r and NAMES[r[STATE]], r and r[DUE],
+  }
+end
+
+local function may_take(guard, value) -- add: key, value, ttl, holder, or_dead, from_due, replaces, or_leased
+  if not value[4] then
+    return false
+  end
+  if value[4] == guard[5] then
+    return true
+  end
+  local holder = row(value[4])
+  if not holder or holder[STATE] > IS_LEASED then
+    return guard[6]
+  end
+  return holder[STATE] == IS_LEASED and guard[9] or holder[STATE] < IS_LEASED and guard[8]
+end
+
+local function refuses(guard, value)
+  local kind = guard[1]
+  if kind == 'add' then
+    return value and not may_take(guard, value)
+  elseif kind == 'absent' then
+    return value
+  elseif kind == 'equals' then
+    return not value or value[1] ~= guard[3]
+  end
+  return (value and value[2] or 0) ~= guard[3] -- version
+end
+
+local function first_refused(guards)
+  for i, guard in ipairs(guards) do
+    if guard[1] == 'not_leased' then
+      local r = row(guard[2])
+      if r and r[STATE] == IS_LEASED then
+        return found(i, false, guard[2])
+      end
+    else
+      local value = live(guard[2])
+      if refuses(guard, value) then
+        return found(i, value, value and value[4])
+      end
+    end
+  end
+end
+
+-- Write what the `add` guards take, and drop the messages that they replace; all guards hold.
+local function take(guards, due)
+  for _, guard in ipairs(guards) do
+    if guard[1] == 'add' then
+      local value = live(guard[2])
+      local before = value and value[4]
+      put(guard[2], guard[3], until_(guard[4], guard[7], due), guard[5])
+      local r = guard[8] and before and before ~= guard[5] and row(before)
+      if r and r[STATE] < IS_LEASED then
+        conclude(before, r, IS_DROPPED, guard[8])
+      end
+    end
+  end
+end

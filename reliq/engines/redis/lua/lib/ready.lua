@@ -1,0 +1,38 @@
+-- needs: finish write
+-- What time alone brings about, at most `limit` of it.
+local function due_by(key, limit)
+  local ids = call('ZRANGEBYSCORE', N .. key, '-inf', (now + 1) * TIES - 1, 'LIMIT', 0, limit)
+  fetch(ids)
+  return ids
+end
+
+local function expired(r)
+  return r[EXPIRES] > 0 and r[EXPIRES] <= now
+end
+
+local function drop_expired(limit)
+  local dropped = {}
+  for _, id in ipairs(due_by('expiring', limit)) do
+    local r = row(id)
+    if r and r[STATE] < IS_LEASED then -- an earlier one's `on_end` may have ended it
+      conclude(id, r, IS_DROPPED, 'expired')
+      finish()
+      dropped[#dropped + 1] = id
+    end
+  end
+  if #dropped > 0 then
+    write()
+  end
+  return dropped
+end
+
+local function promote_due(queue, limit)
+  local ids = due_by('due:' .. queue, limit)
+  for _, id in ipairs(ids) do
+    promote(id, row(id))
+  end
+  if #ids > 0 then
+    write()
+  end
+  return #ids
+end

@@ -1,0 +1,51 @@
+-- needs: rows unit
+-- The store's records: {data, version, expires or false, holder or false}.  A record whose holder is leased is live
+-- whatever its time.  Data travels as text in which each character is one byte, and is kept so.
+local records = {}
+
+local function lapsed(value)
+  if not value[3] or value[3] > now then
+    return false
+  end
+  local holder = value[4] and row(value[4])
+  return not (holder and holder[STATE] == IS_LEASED)
+end
+
+local function live(key)
+  local value = records[key]
+  if value == nil then
+    local raw = call('HGET', N .. 'record', key)
+    value = raw and cmsgpack.unpack(raw)
+    records[key] = value
+  end
+  return value and not lapsed(value) and value
+end
+
+local function keep(key, value)
+  records[key] = value
+  hash('record', key, cmsgpack.pack(value))
+  zset('keys', key, '0')
+  zset('lapsing', key, value[3])
+end
+
+-- Write, whatever stands there.
+local function put(key, data, expires, holder)
+  local before = live(key)
+  local value = { data, before and before[2] + 1 or 1, expires or false, holder or false }
+  keep(key, value)
+  return value
+end
+
+local function erase(key)
+  records[key] = false
+  hash('record', key, false)
+  zset('keys', key, false)
+  zset('lapsing', key, false)
+end
+
+local function until_(ttl, from_due, due)
+  if not ttl then
+    return false
+  end
+  return (from_due and math.max(now, due) or now) + ttl
+end

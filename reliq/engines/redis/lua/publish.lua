@@ -1,0 +1,39 @@
+-- Accept messages.
+-- KEYS  1 namespace
+-- ARGV  1 now; 2 the items (accept.lua), each with its guards and effects at 16 and 17, as MessagePack; 3.. payloads
+-- Returns how many, when all were accepted; else a MessagePack list: 0 accepted, 1 duplicate, or what a guard found
+-- O(n log m) for n items among m that wait
+-- needs: finish guards write wake
+local items, ids, answers, plain = cmsgpack.unpack(ARGV[2]), {}, {}, true
+for i = 1, #items do
+  ids[i] = items[i][1]
+end
+fetch(ids)
+for i = 1, #items do
+  local item, answer = items[i], 0
+  local guards, effects = item[16], item[17]
+  if known(ids[i]) then
+    answer = 1
+  else
+    local refused = guards and first_refused(guards)
+    if refused then
+      answer = refused
+    else
+      local r = accept(item, ARGV[i + 2])
+      if guards then
+        take(guards, r[DUE])
+      end
+      if effects then
+        apply(effects, r[DUE])
+      end
+      if #pending > 0 then
+        finish()
+      end
+    end
+  end
+  answers[i] = answer
+  plain = plain and answer == 0
+end
+write()
+wake()
+return plain and #items or cmsgpack.pack(answers)

@@ -1,0 +1,50 @@
+-- House-keeping.
+-- KEYS  1 namespace
+-- ARGV  1 now; 2 limit; 3 grace in ms; 4 how long a grave is kept, in ms
+-- Returns a MessagePack of {moved, owners that are gone, purged, whether there is more}
+-- O(limit log m + owners + queues)
+-- needs: bury ready purge write wake
+local left, moved, gone, purged = tonumber(ARGV[2]), {}, {}, 0
+local found = call('HGETALL', N .. 'owner')
+for i = 1, #found, 2 do
+  local o = cmsgpack.unpack(found[i + 1])
+  if o[2] > now + o[3] then -- only a clock that was set back leaves a lease with more time than it lasts
+    o[2] = now + o[3]
+    keep_owner(found[i], o)
+  end
+  if left > 0 and o[2] < now - ARGV[3] then
+    left = left - math.max(1, bury(found[i], nil, false, moved))
+    gone[#gone + 1] = found[i]
+  end
+end
+write()
+local dropped = left > 0 and drop_expired(left) or {}
+told(dropped, moved)
+left = left - #dropped
+for _, queue in ipairs(call('SMEMBERS', N .. 'queues')) do
+  left = left - (left > 0 and promote_due(queue, left) or 0)
+  local waits = call('EXISTS', N .. 'ready:' .. queue, N .. 'due:' .. queue, N .. 'charged:' .. queue)
+  if waits == 0 and (tonumber(call('HGET', N .. 'leased', queue)) or 0) == 0 then
+    set('queues', queue, false)
+    hash('leased', queue, false)
+  end
+end
+local old = left > 0 and call('ZRANGEBYSCORE', N .. 'gone', '-inf', now, 'LIMIT', 0, left) or {}
+for _, id in ipairs(old) do
+  erase_message(id, row(id))
+end
+purged, left = #old, left - #old
+local lapsing = left > 0 and call('ZRANGEBYSCORE', N .. 'lapsing', '-inf', now, 'LIMIT', 0, left) or {}
+for _, key in ipairs(lapsing) do
+  if live(key) then
+    zset('lapsing', key, now + 60000) -- its holder is leased: look again later
+  else
+    erase(key)
+    left = left - 1
+  end
+end
+write()
+call('ZREMRANGEBYSCORE', N .. 'tomb', '-inf', now)
+call('ZREMRANGEBYSCORE', N .. 'grave', '-inf', now - ARGV[4])
+wake()
+return cmsgpack.pack({ moved, gone, purged, left <= 0 })

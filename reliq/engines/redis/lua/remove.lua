@@ -1,0 +1,13 @@
+-- Delete the record of an ended message.
+-- KEYS  1 namespace
+-- ARGV  1 now; 2 id
+-- Returns 1, or 0 where there is none
+-- O(log m)
+-- needs: purge write
+local r = row(ARGV[2])
+if not r or r[STATE] <= IS_LEASED then
+  return 0
+end
+erase_message(ARGV[2], r)
+write()
+return 1

@@ -1,0 +1,23 @@
+-- Some of the messages there are, those that fit.
+-- KEYS  1 namespace
+-- ARGV  1 now; 2 cursor; 3 how many to look at; 4 states as digits, or ''; 5 queue, or ''; 6 task, or ''; 7 the
+--       beginning of the reason, or ''; 8 the number after which they were accepted
+-- Returns { next cursor, id, row, id, row, ... }
+-- O(n)
+-- needs: rows
+local states, queue, task, reason, after = ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
+local found = call('HSCAN', N .. 'message', ARGV[2], 'COUNT', ARGV[3])
+local reply = { found[1] }
+for i = 1, #found[2], 2 do
+  local r = { struct.unpack(LAYOUT, found[2][i + 1]) }
+  if
+    r[ACCEPTED] > after
+    and (states == '' or states:find(r[STATE], 1, true))
+    and (queue == '' or r[QUEUE] == queue)
+    and (task == '' or r[TASK] == task)
+    and r[REASON]:sub(1, #reason) == reason
+  then
+    reply[#reply + 1], reply[#reply + 2] = found[2][i], found[2][i + 1]
+  end
+end
+return reply

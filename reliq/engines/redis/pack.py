@@ -1,0 +1,159 @@
+"""What the scripts are given: values as MessagePack without its binary type, which Redis' library does not know.
+
+Bytes inside a blob travel as text in which each character is one byte (Latin-1); payloads, results and errors are
+arguments of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from msgspec.structs import astuple
+
+from reliq.errors import UndecodableMessage
+from reliq.ports.values import Found, Publication, Settled, Settlement, Value
+from reliq.wire.codec import encode
+from reliq.wire.message import Effect, Ending, Envelope, FollowUp, Guard
+from reliq.wire.splice import splice
+
+WINDOW = 60_000  # ms in which the same random id is a duplicate
+CHOSEN_WINDOW = 86_400_000
+NO_LIMIT = 1 << 62
+
+_encoder = msgspec.msgpack.Encoder()
+pack = _encoder.encode
+unpack = msgspec.msgpack.Decoder().decode
+_TAGS = {kind: kind.__struct_config__.tag for union in (Guard, Effect) for kind in union.__args__}
+
+
+def item(envelope: Envelope, on_end: str | int = "") -> tuple[Any, ...]:
+    """An envelope as lua/lib/accept.lua takes it; `on_end` packed, or the number of the argument that has it."""
+    return (
+        envelope.id,
+        envelope.queue,
+        envelope.task,
+        envelope.priority,
+        -1 if envelope.eta is None else max(envelope.eta, 0),
+        -1 if envelope.delay is None else envelope.delay,
+        -1 if envelope.expires is None else max(envelope.expires, 0),
+        -1 if envelope.expires_in is None else max(envelope.expires_in, 0),
+        -1 if envelope.expires_after_due is None else max(envelope.expires_after_due, 0),
+        envelope.max_crashes,
+        envelope.keep,
+        envelope.keep_failed,
+        int(envelope.keep_result),
+        CHOSEN_WINDOW if envelope.chosen else WINDOW,
+        on_end,
+    )
+
+
+def publication(given: Publication, arguments: list[bytes], first: int) -> tuple[Any, ...]:
+    """The item with what else belongs to its acceptance; its `on_end` joins `arguments`, numbered from `first`."""
+    envelope = given.envelope
+    on_end: str | int = ""
+    if envelope.on_end:
+        arguments.append(pack(_endings(envelope.on_end)))
+        on_end = first + len(arguments) - 1
+    if not given.guards and not given.effects:
+        return item(envelope, on_end)
+    return (*item(envelope, on_end), rows(given.guards) or None, rows(given.effects) or None)
+
+
+def settlement(given: Settlement, arguments: list[bytes], first: int, *, owner: bool) -> tuple[Any, ...]:
+    """A verdict as lua/lib/settle.lua takes it; value and error join `arguments`, numbered from `first`."""
+    receipt = given.receipt
+    if (
+        given.kind == "done"
+        and given.value is None
+        and given.error is None
+        and given.reason is None
+        and not given.effects
+        and not given.follow_ups
+    ):
+        return (receipt.id, receipt.fence, receipt.owner) if owner else (receipt.id, receipt.fence)
+    places: list[int | None] = []
+    for bytes_ in (given.value, given.error):
+        if bytes_ is None:
+            places.append(None)
+        else:
+            arguments.append(bytes_)
+            places.append(first + len(arguments) - 1)
+    return (
+        receipt.id,
+        receipt.fence,
+        receipt.owner,
+        given.kind,
+        text(given.reason),
+        given.after,
+        None if given.at is None else max(given.at, 0),
+        *places,
+        rows(given.effects) or None,
+        [_follow_up(after) for after in given.follow_ups] or None,
+    )
+
+
+def rows(given: Sequence[Guard] | Sequence[Effect]) -> list[tuple[Any, ...]]:
+    """Guards or effects: the tag, then the fields."""
+    return [(_TAGS[type(one)], *map(_plain, astuple(one))) for one in given]
+
+
+def found(guards: Sequence[Guard], told: Sequence[Any]) -> Found:
+    """What lua/lib/guards.lua tells of the guard that refused."""
+    number, data, version, expires, holder, state, due = told
+    value = None if data is False else Value(data.encode("latin-1"), version, expires or None, holder or None)
+    return Found(guards[number], value, state or None, None if due is False else due)
+
+
+def value(told: Any) -> Value | None:
+    """A record of lua/lib/records.lua."""
+    if not told:
+        return None
+    data, version, expires, holder = told
+    return Value(data.encode("latin-1"), version, expires or None, holder or None)
+
+
+def text(given: str | None) -> str | None:
+    """A text as a row can keep it: a zero would end it."""
+    return given if given is None or "\0" not in given else given.replace("\0", "\ufffd")
+
+
+def _plain(field: Any) -> Any:
+    return field.decode("latin-1") if type(field) is bytes else field
+
+
+def _endings(endings: Sequence[Ending]) -> list[tuple[Any, ...]]:
+    return [
+        (ending.on, rows(ending.effects), [_follow_up(after) for after in ending.follow_ups])
+        for ending in endings
+    ]
+
+
+def _follow_up(after: FollowUp) -> tuple[Any, ...]:
+    envelope = after.envelope
+    accepted = item(envelope, pack(_endings(envelope.on_end)).decode("latin-1") if envelope.on_end else "")
+    payload = encode(envelope, limit=NO_LIMIT)
+    if not after.takes:
+        return (accepted, "", payload.decode("latin-1"))
+    try:
+        splice(envelope.body, b"null")
+    except UndecodableMessage:
+        return (accepted, "", payload.decode("latin-1"))
+    # The body is the fifth field; its end is found by what it becomes when it is empty.
+    head = 3 + sum(len(pack(field)) for field in (envelope.v, envelope.id, envelope.task, envelope.queue))
+    body = pack(envelope.body)
+    parts = (payload[:head], envelope.body, payload[head + len(body) :])
+    return (accepted, after.takes, *(part.decode("latin-1") for part in parts))
+
+
+def listed(told: bytes) -> list[Any]:
+    """A list that a script packed: its library packs an empty table as a map."""
+    return unpack(told) or []
+
+
+def settled(given: Settlement, told: int) -> Settled:
+    """An answer of lua/lib/settle.lua."""
+    if told >= 0:
+        return Settled(given.receipt.id, "applied", told)
+    return Settled(given.receipt.id, "repeated" if told == -1 else "stale")

@@ -1,0 +1,129 @@
+"""A message's row as the scripts keep it (lua/lib/rows.lua), and the record that is shown of it."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from reliq.ports.values import Record, State, Transition
+
+NAMES: dict[int, State] = {0: "ready", 2: "due", 3: "leased", 4: "done", 5: "failed", 6: "dropped"}
+CODES: dict[str, str] = {name: str(code) for code, name in NAMES.items()}
+_NUMBERS = struct.Struct("<9B6I15Q")
+
+
+class Row(NamedTuple):
+    """The columns of lua/lib/rows.lua, in its order; 0 and "" stand for none."""
+
+    state: int
+    priority: int
+    cancel: int
+    keep_result: int
+    has_value: int
+    has_error: int
+    has_story: int
+    has_end: int
+    erred: int
+    attempt: int
+    retries: int
+    crashes: int
+    snoozes: int
+    life: int
+    max_crashes: int
+    claim: int
+    place: int
+    accepted: int
+    fence: int
+    settled: int
+    published: int
+    due: int
+    expires: int
+    claimed: int
+    promoted: int
+    ended: int
+    gone: int
+    window: int
+    keep: int
+    keep_failed: int
+    queue: str
+    task: str
+    owner: str
+    reason: str
+
+    @property
+    def live(self) -> bool:
+        return self.state <= 3
+
+    @property
+    def leased(self) -> bool:
+        return self.state == 3
+
+    def record(
+        self,
+        id: str,
+        payload: bytes,
+        value: bytes | None = None,
+        error: bytes | None = None,
+        transitions: tuple[Transition, ...] = (),
+    ) -> Record:
+        return Record(
+            id=id,
+            task=self.task,
+            queue=self.queue,
+            state=NAMES[self.state],
+            priority=self.priority,
+            reason=self.reason or None,
+            published=self.published,
+            due=self.due,
+            expires=self.expires or None,
+            attempt=self.attempt,
+            retries=self.retries,
+            crashes=self.crashes,
+            snoozes=self.snoozes,
+            life=self.life,
+            fence=self.fence,
+            owner=self.owner if self.leased else None,
+            claimed=self.claimed if self.leased else None,
+            ended=self.ended or None,
+            gone=self.gone or None,
+            alone=self.live and self.crashes > 0,
+            cancel=bool(self.cancel),
+            payload=payload,
+            value=value,
+            error=error,
+            transitions=transitions,
+        )
+
+
+def read_row(raw: bytes) -> Row:
+    texts = raw[_NUMBERS.size :].split(b"\0")
+    return Row(*_NUMBERS.unpack_from(raw), *(text.decode() for text in texts[:4]))
+
+
+def read_record(found: Sequence[Any]) -> Record:
+    """The record in an answer of get.lua; its id is what the caller asked for, and comes first here."""
+    id, raw, payload, value, error, steps = found
+    return read_row(raw).record(id, payload or b"", value, error, tuple(_step(*step) for step in steps))
+
+
+def _step(
+    at: int,
+    to: bytes,
+    reason: bytes | None,
+    owner: bytes | None,
+    attempt: int,
+    fence: bytes,
+    due: Any,
+    error: Any,
+) -> Transition:
+    return Transition(
+        at,
+        to.decode(),
+        reason.decode() if reason else None,
+        owner.decode() if owner else None,
+        attempt,
+        int(fence),
+        due or None,
+        error or None,
+    )

@@ -1,0 +1,202 @@
+"""The server as the engine sees it: scripts are called, errors get their names, a lost connection is opened again."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from reliq.engines.redis.endpoint import TIMEOUT, Endpoint
+from reliq.engines.redis.keys import channel
+from reliq.engines.redis.link import Call, Link, command, unavailable
+from reliq.engines.redis.resp import ReplyError
+from reliq.engines.redis.scripts import Script, script
+from reliq.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, ForkedConnection
+from reliq.policy.clock import Clock, SystemClock
+
+# Answers that pass by themselves: https://redis.io/docs/latest/develop/reference/protocol-spec/#simple-errors
+_PASSING = ("LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED", "NOREPLICAS", "ASK")
+_ELSEWHERE = ("READONLY", "MOVED")
+_FULL = ("OOM", "MISCONF")
+_REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE", "CROSSSLOT")
+_MOVED = re.compile(r"MOVED \d+ (\S*):(\d+)")
+_PAUSE = 0.05  # seconds before a passing answer is asked for again
+
+
+class Request:
+    """A script call on its way."""
+
+    __slots__ = ("arguments", "call", "deadline", "link", "script")
+
+    def __init__(
+        self, link: Link, call: Call, script: Script, arguments: Sequence[bytes], deadline: float
+    ) -> None:
+        self.link = link
+        self.call = call
+        self.script = script
+        self.arguments = arguments
+        self.deadline = deadline
+
+
+class Server:
+    """One connection at a time, opened when it is needed; `ready(link)` is called for each new one."""
+
+    def __init__(self, endpoint: Endpoint, space: str, clock: Clock, *, ready: Any) -> None:
+        self.where = endpoint.shown
+        self.space = space
+        self._endpoint = endpoint
+        self._namespace = space.encode()
+        # The server's own time rules; a clock that a test moves is told with each call.
+        self._clock = None if isinstance(clock, SystemClock) else clock
+        self._ready = ready
+        self._link: Link | None = None
+        self._opening = threading.Lock()
+        self._pid = os.getpid()
+        self._closed = False
+        self.channel = channel(space)
+
+    # --- calls ---
+
+    def run(self, name: str, *arguments: bytes) -> Any:
+        """Call a script; a connection that turns out to be lost is opened again, once."""
+        return self.finish(self.begin(name, arguments))
+
+    def begin(self, name: str, arguments: Sequence[bytes]) -> Request:
+        """Send a call; `finish` has its answer."""
+        deadline = time.monotonic() + TIMEOUT
+        called = script(name)
+        data = self._data(called, arguments)
+        link = self.link(deadline)
+        try:
+            call = link.send(data, deadline)
+        except BrokerUnavailable:
+            link = self.link(deadline)
+            call = link.send(data, deadline)
+        return Request(link, call, called, arguments, deadline)
+
+    def finish(self, request: Request) -> Any:
+        """The answer.  Every call of the port may be made twice, so one whose reply was lost is made again."""
+        try:
+            reply = request.link.result(request.call, request.deadline)
+        except BrokerUnavailable:
+            if self._closed or time.monotonic() >= request.deadline:
+                raise
+            reply = self._again(request)
+        while isinstance(reply, ReplyError):
+            reply = self._after(request, reply)
+        return reply
+
+    def command(self, *parts: bytes, link: Link | None = None) -> Any:
+        """A command that is no script; an error of the server's is raised."""
+        deadline = time.monotonic() + TIMEOUT
+        link = link or self.link(deadline)
+        reply = link.result(link.send(command(parts), deadline), deadline)
+        if isinstance(reply, ReplyError):
+            raise self._named(reply)
+        return reply
+
+    # --- pushes ---
+
+    def listen(self) -> tuple[Link, Call]:
+        """What ends with the next push to `channel`."""
+        link = self.link(time.monotonic() + TIMEOUT)
+        if not link.listens:
+            listening = link.listen()
+            deadline = time.monotonic() + TIMEOUT
+            link.send(command((b"SUBSCRIBE", self.channel.encode())), deadline, answered=False)
+            if not link.wait(listening, deadline):
+                link.close("no reply to SUBSCRIBE")
+            link.listens = True
+        return link, link.listen()
+
+    def nudge(self) -> None:
+        link = self._link
+        if link is not None and self._pid == os.getpid():
+            link.nudge()
+
+    # --- the connection ---
+
+    def link(self, deadline: float) -> Link:
+        if os.getpid() != self._pid:
+            raise ForkedConnection(f"Process {self._pid} opened {self.where}; a fork must connect for itself")
+        if self._closed:
+            raise BrokerUnavailable(f"{self.where} was closed; connect again", certain=True)
+        link = self._link
+        if link is not None and link.broken is None:
+            return link
+        if not self._opening.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise unavailable(self.where, "others are still connecting", certain=True)
+        try:
+            link = self._link
+            if link is None or link.broken is not None:
+                opened = self._endpoint.open()
+                link = Link(opened.sock, where=self.where, tls=opened.tls, on_close=opened.owner.disconnect)
+                try:
+                    self._ready(link)
+                except BaseException:
+                    link.close("the server cannot be used")
+                    raise
+                self._link = link
+            return link
+        finally:
+            self._opening.release()
+
+    def close(self) -> None:
+        self._closed = True
+        if self._link is not None and os.getpid() == self._pid:
+            self._link.nudge()
+            self._link.close("it was closed here")
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    # --- answers that are no answers ---
+
+    def _again(self, request: Request) -> Any:
+        link = self.link(request.deadline)
+        return link.result(
+            link.send(self._data(request.script, request.arguments), request.deadline), request.deadline
+        )
+
+    def _after(self, request: Request, error: ReplyError) -> Any:
+        """What comes of a call that the server answered with an error: made again where that helps, else raised."""
+        kind = str(error).partition(" ")[0]
+        link = self.link(request.deadline)
+        if kind == "NOSCRIPT":
+            data = self._data(request.script, request.arguments, whole=True)
+            return link.result(link.send(data, request.deadline), request.deadline)
+        if time.monotonic() + _PAUSE < request.deadline:
+            if kind in _ELSEWHERE:
+                if found := _MOVED.match(str(error)):
+                    if not self._endpoint.clustered:
+                        raise BrokerRefused(
+                            f"{self.where} is a node of a cluster; write redis+cluster:// instead of redis://"
+                        )
+                    self._endpoint.moved(found[1] or "localhost", int(found[2]))
+                request.link.close(str(error))
+                time.sleep(_PAUSE)
+                return self._again(request)
+            if kind in _PASSING:
+                time.sleep(_PAUSE)
+                return self._again(request)
+        raise self._named(error)
+
+    def _named(self, error: ReplyError) -> BrokerError:
+        text = str(error)
+        kind = text.partition(" ")[0]
+        if kind in _FULL:
+            return BrokerFull(f"Redis at {self.where} takes no more: {text}")
+        if kind in _PASSING or kind in _ELSEWHERE:
+            return BrokerUnavailable(f"Redis at {self.where} is not ready: {text}", certain=True)
+        if kind in _REFUSED:
+            return BrokerRefused(f"Redis at {self.where} refuses: {text}")
+        return BrokerError(f"Redis at {self.where} answered: {text}")
+
+    def _data(self, called: Script, arguments: Sequence[bytes], *, whole: bool = False) -> bytes:
+        now = b"" if self._clock is None else b"%d" % self._clock.now_ms()
+        head = (b"EVAL", called.source) if whole else (b"EVALSHA", called.sha)
+        return command((*head, b"1", self._namespace, now, *arguments))
