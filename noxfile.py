@@ -38,6 +38,22 @@ def faults(session: nox.Session) -> None:
 
 
 @nox.session
+def soak(session: nox.Session) -> None:
+    """Workers on Redis for half an hour, or for as many minutes as are named: memory, descriptors and keys stay."""
+    session.install("-e", ".[test]")
+    minutes = session.posargs[0] if session.posargs else "30"
+    tests = ["tests/faults/test_f14_soak.py", "-k", "minutes", "-m", "full", "-n", "0", "-s"]
+    session.run("python", "-m", "pytest", *tests, env={"RELIQ_TEST_SOAK": minutes})
+
+
+@nox.session
+def lua_mutants(session: nox.Session) -> None:
+    """Each check of the Redis scripts is taken away in turn: a test must fail."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "tests.mutants.run", *session.posargs)
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style, types and layers."""
     session.install("-e", ".[dev]")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.grounds import Ground, lay
-from tests.faults.rig import Rig
+from tests.faults.grounds import Ground, RedisGround, lay
+from tests.faults.rig import Proxied, Rig
 
 SEED = int(os.environ.get("RELIQ_TEST_SEED", "20260101"))
 
@@ -29,3 +29,14 @@ def rig(tmp_path: Path, ground: Ground) -> Iterator[Rig]:
     print(f"seed {SEED}")
     yield rig
     rig.close()
+
+
+@pytest.fixture
+def proxied(tmp_path: Path) -> Iterator[Proxied]:
+    """A fresh rig on Redis, with a proxy before it."""
+    ground = RedisGround()
+    rig = Proxied(tmp_path, ground, seed=SEED)
+    print(f"seed {SEED}")
+    yield rig
+    rig.close()
+    ground.close()

@@ -76,6 +76,14 @@ def shaky(number: int, share: float) -> None:
     _end()
 
 
+@app.task(result_ttl=1, dead_letter_ttl=1, max_retries=0)
+def coin(number: int) -> int:
+    """Every other one fails; nothing is noted, and little kept."""
+    if number % 2:
+        raise Broken(f"{number} is odd")
+    return number
+
+
 @app.task(max_snooze=60)
 def sleepy(number: int) -> None:
     _begin()

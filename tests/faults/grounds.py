@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import pytest
 
-from tests.faults.redis_server import RedisServer
+from reliq.testing.servers import NoServer, RedisServer, lacking
 
 ENGINES = {point.name for point in entry_points(group="reliq.engines")}
 
@@ -57,19 +57,18 @@ class SqliteGround:
 
 
 class RedisGround:
-    """A server of its own; `proxied` when the workers and publishers reach it through a proxy."""
+    """A server of its own."""
 
     name = "redis"
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, **options: Any) -> None:
         if "redis" not in ENGINES:
             pytest.skip("the Redis engine is not installed")
-        self.server = RedisServer(folder, **settings)
+        self.server = serve_redis(**options)
         self.url = self.server.url
 
     def check(self) -> None:
-        with closing(self.server.client()) as client:
-            assert client.ping()
+        assert self.server.do("PING") == "PONG"
 
     def damage(self, changes: Mapping[str, Change]) -> None:
         pytest.skip("not yet")
@@ -78,6 +77,16 @@ class RedisGround:
         self.server.close()
 
 
+def serve_redis(**options: Any) -> RedisServer:
+    """A server that runs; without a binary the test is skipped, or fails where everything must be there."""
+    try:
+        server = RedisServer(**options)
+    except NoServer as error:
+        lacking(str(error))
+    server.start()
+    return server
+
+
 def lay(name: str, folder: Path) -> Ground:
     """The ground of this name, fresh."""
-    return SqliteGround(folder / "faults.sqlite3") if name == "sqlite" else RedisGround(folder / "redis")
+    return SqliteGround(folder / "faults.sqlite3") if name == "sqlite" else RedisGround()

@@ -1,6 +1,6 @@
 """F6's driver: one small story, told again and again, each time with one fault at one operation.
 
-Each act of the story (publish; register; work; bury) is a fork of its own on the SQLite engine, wrapped so that the
+Each act of the story (publish; register; work; bury) is a fork of its own on an engine, wrapped so that the
 N-th operation of one kind is not sent, loses its reply, or takes the process down before or after it; what a
 supervisor would do then follows.  The clock is virtual: nothing waits for a lease.
 """
@@ -95,9 +95,10 @@ TASKS = ["broken", "locked", "shaky", "slow", "sorry", "then"]
 class Story:
     """One telling, with one fault; an act whose process died is acted again without it."""
 
-    def __init__(self, folder: Path, plan: Callable[[], Plan]) -> None:
+    def __init__(self, folder: Path, plan: Callable[[], Plan], url: str | None) -> None:
         global _journal
-        self.url = f"sqlite:///{folder}/story.sqlite3?durability=off"
+        self.url = url or f"sqlite:///{folder}/story.sqlite3?durability=off"
+        self._name = folder.name  # each story has a namespace of its own
         self.journal = _journal = Journal(folder / "journal")
         self._plan: Callable[[], Plan] | None = plan
         self._now = VirtualClock().now_ms()
@@ -142,7 +143,7 @@ class Story:
 
         options = WorkerOptions(grace=2.0)
         bench = Bench(app, options, Board(capacity(options)), owner)
-        watch = open_engine(self.url, app=app.name, clock=app.clock)
+        watch = self._open(app.clock)
         threading.Thread(target=_stop_at_the_end, args=(bench, watch), daemon=True).start()
         bench.run()
 
@@ -165,7 +166,7 @@ class Story:
     def _child(self, act: Callable[[Any], None], plan: Callable[[], Plan] | None) -> int:
         try:
             clock = VirtualClock(start=self._now)
-            engine: Any = open_engine(self.url, app=app.name, clock=clock)
+            engine: Any = self._open(clock)
             if plan is not None:
                 engine = Faulty(engine, plan())
             app.use_engine(engine, clock)
@@ -175,10 +176,13 @@ class Story:
             traceback.print_exc()
             return 1
 
+    def _open(self, clock: Any = None) -> Any:
+        return open_engine(self.url, app=self._name, clock=clock)
+
     # --- the end ---
 
     def _is_over(self) -> bool:
-        engine = open_engine(self.url, app=app.name)
+        engine = self._open()
         try:
             records = list(all_records(engine))
             return len(records) == len(TASKS) and all(record.state in ENDED for record in records)
@@ -187,7 +191,7 @@ class Story:
 
     def complaints(self) -> Iterator[str]:
         """What must hold and does not."""
-        engine = open_engine(self.url, app=app.name)
+        engine = self._open()
         try:
             report = check(read(self.journal.path), engine, children=True, max_retries=1, max_crashes=2)
             yield from (f"{invariant}: {what}" for invariant, what in report.broken)
@@ -227,10 +231,10 @@ def _stop_at_the_end(bench: Any, watch: Any) -> None:
     bench.stop()
 
 
-def tell(folder: Path, operation: str, number: int, fault: Any) -> dict[str, Any]:
+def tell(folder: Path, operation: str, number: int, fault: Any, url: str | None) -> dict[str, Any]:
     """One story and what became of it."""
     folder.mkdir(parents=True)
-    story = Story(folder, lambda: at(number, fault, operations=frozenset({operation})))
+    story = Story(folder, lambda: at(number, fault, operations=frozenset({operation})), url)
     error = story.tell()
     complaints = [error] if error else list(story.complaints())
     return {
@@ -242,15 +246,16 @@ def tell(folder: Path, operation: str, number: int, fault: Any) -> dict[str, Any
     }
 
 
-def main(folder: Path, cases: list[tuple[str, int, str]]) -> None:
+def main(folder: Path, cases: list[tuple[str, int, str]], url: str | None) -> None:
     logging.disable()  # tasks fail and processes die here on purpose
     for operation, number, fault in cases:
         for attempt in range(3):  # whether the flusher settles alone hangs on who is how fast
-            told = tell(folder / f"{operation}-{number}-{fault}-{attempt}", operation, number, fault)
+            name = f"{operation}-{number}-{fault}-{attempt}"
+            told = tell(folder / name, operation, number, fault, url)
             if told["fired"]:
                 break
         print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)

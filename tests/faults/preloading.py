@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-import pytest
+from reliq.testing.servers import Binary, NoServer, find_redis, lacking
 
 SOURCE = Path(__file__).with_name("preload.c")
 
@@ -20,11 +20,10 @@ class Preload:
         self._library = folder / "preload.so"
         self._clock = folder / "clock"
         self._synced = folder / "synced"
-        lacking = pytest.fail if os.environ.get("RELIQ_TEST_REQUIRE") else pytest.skip
         compiler = shutil.which("cc")
         if compiler is None or not sys.platform.startswith("linux"):
             lacking("a clock is shifted, and an fsync seen, by a library that `cc` compiles on Linux")
-        command = [str(compiler), "-shared", "-fPIC", "-O2", "-o", str(self._library), str(SOURCE), "-ldl"]
+        command = [compiler, "-shared", "-fPIC", "-O2", "-o", str(self._library), str(SOURCE), "-ldl"]
         subprocess.run(command, check=True)
         self._synced.touch()
 
@@ -41,6 +40,18 @@ class Preload:
             "FAULT_CLOCK": str(self._clock),
             "FAULT_FSYNC": str(self._synced),
         }
+
+    def redis(self) -> Binary:
+        """A redis-server with this library loaded."""
+        try:
+            found = find_redis()
+        except NoServer as error:
+            lacking(str(error))
+        script = self._library.with_name("redis-server")
+        words = " ".join(f"{name}='{value}'" for name, value in self.environment.items())
+        script.write_text(f"#!/bin/sh\nexec env {words} '{found.path}' \"$@\"\n")
+        script.chmod(0o755)
+        return replace(found, path=script)
 
     def synced_size(self, file: Path) -> int:
         """How much of a file was on the disk for sure, by its last fsync."""

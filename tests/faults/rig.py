@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
+import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +16,10 @@ from reliq import Reliq
 from reliq.errors import PublishRefused, PublishUnknown
 from reliq.plugins import open_engine
 from reliq.policy.ids import new_id
-from reliq.testing.faults import Fact, Fleet, Journal, Report, check
+from reliq.testing.faults import Fact, Fleet, Journal, Proxy, Report, check
 from reliq.testing.faults.journal import Reader
 from tests.faults import fault_app
-from tests.faults.grounds import Ground
+from tests.faults.grounds import Ground, RedisGround
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,11 +71,28 @@ class Rig:
         }
 
     @contextmanager
-    def fleet(self, *arguments: str, size: int, lease: float = 1.0) -> Iterator[Fleet]:
-        environment = self.environment(lease=lease)
+    def fleet(
+        self,
+        *arguments: str,
+        size: int,
+        lease: float = 1.0,
+        folder: Path | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> Iterator[Fleet]:
+        environment = {**self.environment(lease=lease), **(environment or {})}
         arguments = ("-A", "tests.faults.fault_app:app", *(arguments or ("-c", "1")))
-        with Fleet(arguments, size=size, folder=self.folder, environment=environment) as fleet:
+        with Fleet(arguments, size=size, folder=folder or self.folder, environment=environment) as fleet:
             yield fleet
+
+    def await_busy(self, fleet: Fleet, timeout: float) -> None:
+        """Until every worker has started something that was not started when this was called."""
+        seen = len(self.facts("started"))
+
+        def busy() -> bool:
+            pids = {fact.pid for fact in self.facts("started")[seen:]}
+            return all(pids & {process.pid for process in worker.tree()} for worker in fleet.workers)
+
+        self.await_true(busy, timeout, lambda: f"a worker starts nothing:\n{fleet.log()[-3000:]}")
 
     def leased_to(self, pids: Sequence[int]) -> int:
         """How much the owners of these processes hold; an owner's name has its process id."""
@@ -113,6 +133,96 @@ class Rig:
         print(f"seed {self.seed}\n{report}\nslowest reclaim {report.slowest_reclaim:.2f} s")
         assert report.ok, str(report)
         return report
+
+    def check_but_for(self, moments: Sequence[float], lag: float, **limits: Any) -> Report:
+        """As `check`, but the broker may have forgotten what happened in the `lag` seconds before these moments.
+
+        What was forgotten ran or was settled without a trace of it, so of these messages any rule may be broken; of
+        all others none.
+        """
+        report = check(self.facts(), self.engine, **limits)
+        recent = {
+            fact.id
+            for fact in self.facts("confirmed", "started", "settled")
+            if any(0 <= moment - fact.at <= lag for moment in moments)
+        }
+        print(f"seed {self.seed}\n{report}\n{len(recent):,} messages in the last {lag:g} s before, together")
+        assert set(report.lost) <= recent, "older ones are lost as well"
+        assert set(report.unexpected) <= recent
+        others = [(rule, what) for rule, what in report.broken if not any(id in what for id in recent)]
+        assert others == []
+        assert self.engine.audit().balanced
+        return report
+
+
+class Proxied(Rig):
+    """A rig whose workers and publishers reach Redis through a proxy."""
+
+    def __init__(self, folder: Path, ground: RedisGround, *, seed: int) -> None:
+        self.dice = random.Random(seed)
+        self.proxy = Proxy(ground.server.address, seed=seed)
+        self.proxy.__enter__()
+        super().__init__(folder, ground, seed=seed, url=ground.server.url_for(address=self.proxy.address))
+
+    def close(self) -> None:
+        super().close()
+        self.proxy.__exit__()
+
+
+class Producing:
+    """A thread that publishes call after call while the body runs, whatever the broker is like meanwhile.
+
+    `slowest` is how long the longest call took, whichever way it ended; `refusals` what the refused ones were told.
+    """
+
+    def __init__(self, rig: Rig, task: Any, *call: Any, every: float = 0.01, most: int | None = None) -> None:
+        self._rig = rig
+        self._task = task
+        self._call = call
+        self._every = every
+        self._most = most
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="producing", daemon=True)
+        self.slowest = 0.0
+        self.refusals: list[str] = []
+        self.error: BaseException | None = None
+
+    def __enter__(self) -> Producing:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(timeout=60)
+        if self.error is not None:
+            raise self.error
+
+    def _run(self) -> None:
+        try:
+            for _ in itertools.count() if self._most is None else range(self._most):
+                if self._stop.wait(self._every):
+                    return
+                self._publish()
+        except BaseException as error:
+            self.error = error
+
+    def _publish(self) -> None:
+        id = new_id()
+        self._rig.journal.note("attempted", id)
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            try:
+                self._task.using(task_id=id).delay(*self._call)
+                self._rig.journal.note("confirmed", id)
+                return
+            except PublishUnknown:
+                continue  # the same id again: it is accepted once
+            except PublishRefused as error:
+                self.refusals.append(str(error))
+                self._stop.wait(0.05)
+            finally:
+                self.slowest = max(self.slowest, time.monotonic() - begun)
+        self._rig.journal.note("unknown", id)
 
 
 def publish_noted(journal: Journal, task: Any, call: Sequence[Any], **options: Any) -> str:

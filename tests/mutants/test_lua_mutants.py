@@ -1,0 +1,46 @@
+"""Checks are taken from scripts as said, and a small sample of such scripts is found out by the contracts."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mutants.lua import Mutant, mutants
+
+
+def changed(line: str) -> list[str]:
+    return [mutant.after for mutant in mutants("x", line)]
+
+
+def test_a_condition_is_denied_turned_round_and_robbed_of_its_parts() -> None:
+    assert changed("if a and b == 'x and y' then -- and so on") == [
+        "if false then -- and so on",
+        "if not (a and b == 'x and y') then -- and so on",
+        "if b == 'x and y' then -- and so on",
+        "if a then -- and so on",
+    ]
+
+
+def test_a_choice_loses_its_condition_or_its_alternatives() -> None:
+    assert changed("local x, y = a and 1 or 2, f(b or c)") == [
+        "local x, y = 1 or 2, f(b or c)",
+        "local x, y = a and 2, f(b or c)",
+        "local x, y = a and 1, f(b or c)",
+        "local x, y = a and 1 or 2, f(c)",
+        "local x, y = a and 1 or 2, f(b)",
+    ]
+
+
+def test_a_condition_over_several_lines_is_one() -> None:
+    source = "local a\nif a\n  and b then\nend"
+    first = next(mutants("x", source))
+    assert first.apply(source) == "local a\nif false then\nend"
+    assert {mutant.line for mutant in mutants("x", source)} == {2}
+
+
+def test_lines_without_a_check_stay() -> None:
+    assert changed("local ready = call('GET', 'if a and b') -- if or and") == []
+
+
+def test_a_mutant_is_of_one_text_only() -> None:
+    with pytest.raises(AssertionError, match="has changed"):
+        Mutant("x", 1, "if a then", "if false then").apply("if b then")
