@@ -119,8 +119,17 @@ class Broker(Protocol):
         so an idle one need not write.  A blocked claim whose owner claims again may return empty.  Settlements are
         looked at even if the owner is dead (they are then `stale`).
         With nothing to deliver it blocks up to `wait` seconds (at most 1 s is honoured) for work to appear, and may
-        return empty before that; a publish, a promotion or a give-back wakes it.  A blocked claim holds no lock.
+        return empty before that; a publish, a promotion or a give-back wakes it, and `wake` ends it.  A blocked claim
+        holds no lock.
         limit 0 only settles.
+        """
+        ...
+
+    def wake(self, owner: str) -> None:
+        """Let a claim of this owner that is blocked in this process return early: empty, or with what there is.
+
+        A claim that begins after it is not affected, or returns early once.  Never raises where nobody waits, on a
+        closed broker, or during an outage; not for signal handlers.
         """
         ...
 

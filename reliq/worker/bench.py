@@ -18,6 +18,7 @@ from reliq.worker.options import WorkerOptions
 from reliq.worker.runner import Runner
 from reliq.worker.settler import Flusher, Settler
 from reliq.worker.slots import Slots
+from reliq.worker.waker import Waker
 
 logger = logging.getLogger("reliq.worker")
 
@@ -53,6 +54,7 @@ class Bench:
             slots=options.threads,
             wait=lambda seconds: self._slots.pause(seconds),
         )
+        self._waker = Waker(app.broker, owner)
         self._slots = Slots(
             broker=app.broker,
             runner=self._runner,
@@ -63,7 +65,8 @@ class Bench:
             interrupts=self._interrupts,
             dispatch=self._loop.dispatch,
             free_async=self._loop.free,
-            crowded=self._loop.crowded,
+            waited=self._loop.waited,
+            waker=self._waker,
             threads=options.threads,
             allowance=self._allowance,
         )
@@ -86,6 +89,7 @@ class Bench:
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_a_fork)
         self._flusher.start()
+        self._waker.start()
         self._startup()
         ready()
         try:

@@ -17,7 +17,7 @@ logger = logging.getLogger("reliq.worker")
 
 SPAN = 0.02  # seconds of work to have in hand
 LONG = 0.05  # a task longer than this ends prefetching at once
-BLOCK = 0.08  # the longest wait of a claim: after a warm shutdown nothing is claimed later than 0.1 s
+BLOCK = 1.0  # seconds that a claim waits for work; what needs its thread before that wakes it
 DRAIN = 10.0  # how long a child stops claiming to let a charged message in, and then how long it does not
 
 
@@ -65,6 +65,7 @@ class Fetcher:
     def claim(self, *, at_most: int, alone: bool, wait: float = BLOCK) -> list[tuple[Delivery, int]] | None:
         """The next deliveries with their places on the board, none, or None: wait, the hands must get empty first.
 
+        A claim that carries settlements does not block: their answers free places, and observers wait for them.
         `alone`: nothing is in hand but what is being settled.  An outage is waited out here, once per call.
         """
         now = time.monotonic()
@@ -73,7 +74,7 @@ class Fetcher:
         finished = self._settler.take()
         limit = max(1, min(self._limit, at_most, self._board.room))
         try:
-            claimed = self._ask(finished, limit, wait)
+            claimed = self._ask(finished, limit, 0.0 if finished else wait)
         except (BrokerUnavailable, BrokerFull) as error:
             self._settler.put_back(finished)
             self._wait(self._outage.failed(error))
@@ -105,8 +106,9 @@ class Fetcher:
 
     def _accept(self, finished: list[Finished], claimed: Claimed) -> list[tuple[Delivery, int]]:
         board = self._board
+        # First the moment: the parent takes back what is in hand for long after the last claim.
+        board.claimed(time.monotonic(), len(claimed.deliveries), len(finished))
         indices = board.hold(claimed.deliveries)
-        board.claimed(time.monotonic(), len(indices), len(finished))
         self.fetched += len(indices)
         if finished:
             self._settler.answered(finished, claimed.settled)

@@ -17,7 +17,6 @@ from reliq.worker.slots import end_fork, escaped
 logger = logging.getLogger("reliq.worker")
 
 BACKLOG = 64  # opened async tasks that wait for room; with more of them nothing is claimed
-LONG = 1.0  # seconds of waiting after which others should run what waits
 
 
 class AsyncLoop:
@@ -41,14 +40,14 @@ class AsyncLoop:
         """How many more deliveries may be claimed, all of which might be async."""
         return self._slots + BACKLOG - self._count
 
-    def crowded(self) -> bool:
-        """Whether something has long waited here; the parent takes it back, and others should be first to claim it."""
+    def waited(self) -> float | None:
+        """For how many seconds something has waited here for its first step; None: nothing does."""
         for waiting in (self._backlog, self._inbox):
             try:
-                return time.monotonic() - waiting[0][2] > LONG
+                return time.monotonic() - waiting[0][2]
             except IndexError:
                 continue
-        return False
+        return None
 
     @property
     def busy(self) -> bool:

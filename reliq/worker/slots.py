@@ -22,11 +22,14 @@ from reliq.worker.faults import describe
 from reliq.worker.fetcher import BLOCK, Fetcher
 from reliq.worker.limits import Interrupts
 from reliq.worker.settler import Flusher, Settler
+from reliq.worker.waker import Waker
 
 logger = logging.getLogger("reliq.worker")
 
 LATE = 0.04  # settle between two tasks when the batch has taken so long
-SHY = 0.1  # seconds between two claims while coroutines wait here: others come first, sync tasks still get their turn
+CROWDED = 1.0  # seconds that a coroutine has waited here: the parent takes it back, and others should run it
+SHY = 0.1  # seconds between two claims while it is so: others come first, sync tasks still get their turn
+BRIEF = 0.08  # seconds that a claim waits while it may get so
 
 
 class Slots:
@@ -48,7 +51,8 @@ class Slots:
         interrupts: Interrupts,
         dispatch: Callable[[Any, int], None],
         free_async: Callable[[], int],
-        crowded: Callable[[], bool],
+        waited: Callable[[], float | None],
+        waker: Waker,
         threads: int,
         allowance: Callable[[int], int],
     ) -> None:
@@ -61,7 +65,8 @@ class Slots:
         self._interrupts = interrupts
         self._dispatch = dispatch
         self._free_async = free_async
-        self._crowded = crowded
+        self._waited = waited
+        self._waker = waker
         self._threads = threads
         self._allowance = allowance
         self._ready: deque[tuple[Delivery, int]] = deque()
@@ -74,6 +79,7 @@ class Slots:
     def stop(self) -> None:
         """Claim nothing more; what runs goes on, what has not started is given back.  Safe in a signal handler."""
         self._stopped = True
+        self._waker.wake()
 
     def pause(self, seconds: float) -> None:
         """Sleep, but not beyond `stop`."""
@@ -102,7 +108,7 @@ class Slots:
             self._work()
         except BaseException as error:
             self._failure = error
-            self._stopped = True
+            self.stop()
 
     def _work(self) -> None:
         ready, board, run, now = self._ready, self._board, self._run, time.monotonic
@@ -171,7 +177,13 @@ class Slots:
                 self._board.full = True
                 self.pause(0.01)
                 return True
-            got = self._claim_shyly() if self._crowded() else self._claim(at_most)
+            waited = self._waited()
+            if waited is None:
+                got = self._claim(at_most, wait=BLOCK)
+            elif waited <= CROWDED:
+                got = self._claim(at_most, wait=BRIEF)
+            else:
+                got = self._claim_shyly()
             if got is None:
                 self.pause(0.01)
             elif got and self._stopped:
@@ -184,9 +196,12 @@ class Slots:
                     self._flusher.nudge()
             return True
 
-    def _claim(self, at_most: int, wait: float = BLOCK) -> list[tuple[Delivery, int]] | None:
+    def _claim(self, at_most: int, *, wait: float) -> list[tuple[Delivery, int]] | None:
         in_hand = self._board.capacity - self._board.room - len(self._settler)
-        got = self._fetcher.claim(at_most=at_most, alone=in_hand <= 0, wait=wait)
+        with self._waker.blocking():
+            if self._stopped:  # from here on `stop` ends the claim
+                return []
+            got = self._fetcher.claim(at_most=at_most, alone=in_hand <= 0, wait=wait)
         if not got:
             self._board.full = got is None
         return got

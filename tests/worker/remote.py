@@ -16,7 +16,7 @@ from reliq.engines.memory import connect
 from reliq.errors import BrokerUnavailable
 
 _CALLS = {"publish", "cancel", "get", "wait", "register", "claim", "held", "settle", "give_back", "renew"}
-_CALLS |= {"bury", "reap", "owners", "depth", "audit", "list"}
+_CALLS |= {"wake", "bury", "reap", "owners", "depth", "audit", "list"}
 
 
 class Server:

@@ -144,6 +144,14 @@ class MemoryEngine(MemoryStore):
             claimed = take(memory, owner, queues, limit)
         return claimed
 
+    def wake(self, owner: str) -> None:
+        if self.foreign:
+            return
+        with self._memory.lock:
+            if (known := self._memory.owners.get(owner)) is not None:
+                known.calls += 1
+                self._memory.work.notify_all()
+
     def held(self, owner: str) -> list[Receipt]:
         with self._step() as memory:
             known = memory.owners.get(owner)

@@ -25,7 +25,7 @@ class Owner:
     held: dict[str, Message] = field(default_factory=dict)  # in the order of the claims
     seq: int | None = None  # of the last claim that leased something
     batch: tuple[Receipt, ...] = ()  # what that one leased
-    calls: int = 0  # tells a blocked claim that a newer one came
+    calls: int = 0  # tells a blocked claim that a newer one came, or that it was woken
 
     def renew(self, now: int, lease: float) -> None:
         self.lease = math.ceil(lease * 1000)

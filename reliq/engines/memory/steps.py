@@ -24,9 +24,14 @@ class Steps:
         self._closed = False
         self._runs = isinstance(memory.clock, SystemClock)
 
+    @property
+    def foreign(self) -> bool:
+        """Whether this process is a fork of the one that opened the engine."""
+        return os.getpid() != self._pid
+
     def _step(self) -> Steps:
         # A fork may have been made while another thread had the lock: look before taking it.
-        if os.getpid() != self._pid:
+        if self.foreign:
             raise ForkedConnection(f"Process {self._pid} opened {self.url}; a fork must connect for itself")
         return self
 
@@ -48,7 +53,7 @@ class Steps:
         return Deadline(self._memory, seconds, by_itself=self._runs)
 
     def close(self) -> None:
-        if os.getpid() == self._pid:
+        if not self.foreign:
             with self._memory.lock:
                 self._closed = True
                 self._memory.work.notify_all()

@@ -222,6 +222,8 @@ def _lease(step: Step, seen: Look, ready: Sequence[str], limit: int, seq: int) -
         count = step.execute(_LEASE_READY, values).rowcount
         served += count > 0
         limit -= count
+        if queue in step.woken:  # what it promoted itself and takes now wakes nobody
+            step.woken[queue] = max(0, step.woken[queue] - count)
         if limit <= 0:
             # Whoever leaves work behind passes the wake on.
             if seen.waiters and step.execute(_LEFT, (queue,)).fetchone()[0]:

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 
 from reliq.engines.sqlite import claim as claiming
-from reliq.engines.sqlite import operators, wake
+from reliq.engines.sqlite import operators
 from reliq.engines.sqlite import owners as owning
+from reliq.engines.sqlite import wake as waking
 from reliq.engines.sqlite.connection import Connection, Step
 from reliq.engines.sqlite.location import WORDS, Location
 from reliq.engines.sqlite.publish import encoded, publish
@@ -64,7 +65,7 @@ class SqliteEngine(SqliteStore):
         self._clock = clock
         self._closed = False
         self._swept = 0  # ms UTC of the last look for the sockets of dead processes
-        self._waking = wake.Waking(place.path, clock)
+        self._waking = waking.Waking(place.path, clock)
         self._link = Connection(place, clock, on_commit=self._complete)
 
     # --- publishers ---
@@ -122,19 +123,25 @@ class SqliteEngine(SqliteStore):
         if wait <= 0:
             settled, taken, deliveries = self._take(owner, names, limit, seq, settlements, None)
             return Claimed(settled, deliveries, taken.live, taken.next_due, taken.wants_alone)
-        call = self._waking.call(wait)
+        call = self._waking.call(wait, owner=owner)
         try:
             settled, taken, deliveries = self._take(owner, names, limit, seq, settlements, call)
             while taken.idle and not self._closed and call.left > 0:
                 call.sleep(taken.next_due)
                 if self._closed:
                     break
-                nothing = self._nothing(owner, names, seq)
-                if nothing is None or call.left > 0:
+                # One that was recalled is still listed: it leaves, and takes what it may have been woken for as well.
+                if call.recalled or call.left > 0 or self._nothing(owner, names, seq) is None:
                     _, taken, deliveries = self._take(owner, names, limit, seq, (), call)
+                if call.recalled:
+                    break
             return Claimed(settled, deliveries, taken.live, taken.next_due, taken.wants_alone)
         finally:
             self._waking.release(call)
+
+    def wake(self, owner: str) -> None:
+        if not self._link.foreign:
+            self._waking.recall(owner)
 
     def held(self, owner: str) -> list[Receipt]:
         return self._link.read(owning.held, owner)
@@ -226,15 +233,19 @@ class SqliteEngine(SqliteStore):
         limit: int,
         seq: int,
         settlements: Sequence[Settlement],
-        call: wake.Call | None,
+        call: waking.Call | None,
     ) -> tuple[tuple[Settled, ...], claiming.Taken, Any]:
         """Settle and lease; with a `call`, be woken if there is nothing to lease."""
 
         def step(step: Step) -> tuple[tuple[Settled, ...], claiming.Taken]:
             settled = tuple(settle(step, settlements)) if settlements else ()
             taken = claiming.take(step, owner, queues, limit, seq)
-            if call is not None and call.address and taken.idle and not taken.deaf:
-                wake.enlist(step, call.address, step.now + round(call.left * 1000), queues=queues)
+            if call is not None and call.address:
+                if taken.idle and not taken.deaf and not call.recalled:
+                    waking.enlist(step, call.address, step.now + round(call.left * 1000), queues=queues)
+                    call.listed = True
+                elif call.listed:
+                    waking.delist(step, call.address)  # or a wake that others wait for would be sent here
             return settled, taken
 
         def read(execute: Any, result: Any) -> Any:
@@ -251,7 +262,7 @@ class SqliteEngine(SqliteStore):
             step.execute(_BOOK, (step.done, step.failed, step.dropped, step.purged))
         if not step.woken and not step.ended:
             return None
-        found = wake.called(step)
+        found = waking.called(step)
         return (lambda: self._wake(found)) if found else None
 
     def _wake(self, found: Sequence[tuple[str, str | None]]) -> None:
@@ -267,5 +278,5 @@ class SqliteEngine(SqliteStore):
 def _record_or_enlist(step: Step, id: str, address: str) -> Record | None:
     record = find_record(step.execute, id)
     if address and record is not None and record.state in LIVE:
-        wake.enlist(step, address, step.now + round(MAX_WAIT * 1000), message=id)
+        waking.enlist(step, address, step.now + round(MAX_WAIT * 1000), message=id)
     return record

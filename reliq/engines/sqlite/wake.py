@@ -37,9 +37,14 @@ _names = msgspec.json.Decoder(list[str])
 class Call:
     """A blocking call: a place to sleep and the end of the sleep."""
 
-    def __init__(self, clock: Clock, sleeper: socket.socket | None, address: str, seconds: float) -> None:
+    def __init__(
+        self, clock: Clock, sleeper: socket.socket | None, address: str, seconds: float, owner: str
+    ) -> None:
+        self.owner = owner
         self.address = address
         self.socket = sleeper
+        self.listed = False  # its address was entered; whoever wakes it has taken it out
+        self.recalled = False  # by `wake`: it is to end
         self._clock = clock
         self._end = clock.monotonic() + seconds
         self._real_end = time.monotonic() + seconds  # lest a clock that stands still hangs the call
@@ -81,29 +86,37 @@ class Waking:
         self._sender: socket.socket | None = None
         self._closed = False
 
-    def call(self, seconds: float) -> Call:
+    def call(self, seconds: float, *, owner: str = "") -> Call:
         """Ends by `release`."""
         with self._lock:
             seat = self._idle.pop() if self._idle else self._bind()
             if seat is not None and not os.path.exists(seat[1]):  # somebody cleans up the folder
                 seat[0].close()
                 seat = self._bind()
-            if seat is None:
-                return Call(self._clock, None, "", seconds)
-            call = Call(self._clock, seat[0], seat[1], seconds)
+            sleeper, address = seat or (None, "")
+            call = Call(self._clock, sleeper, address, seconds, owner)
             self._busy.add(call)
         return call
 
     def release(self, call: Call) -> None:
-        if call.socket is None:
-            return
         with self._lock:
-            seat = (call.socket, call.address)
             self._busy.discard(call)
+            if call.socket is None:
+                return
+            seat = (call.socket, call.address)
             if self._closed:
                 _unbind(seat)
             else:
                 self._idle.append(seat)
+
+    def recall(self, owner: str) -> None:
+        """End the sleep of this owner's calls."""
+        with self._lock:
+            calls = [call for call in self._busy if call.owner == owner]
+        for call in calls:
+            call.recalled = True
+            if call.address:
+                self.send(call.address)
 
     def send(self, address: str) -> bool:
         """False: nobody listens there any more."""
@@ -128,7 +141,7 @@ class Waking:
             for seat in self._idle:
                 _unbind(seat)
             self._idle.clear()
-            asleep = [call.address for call in self._busy]
+            asleep = [call.address for call in self._busy if call.address]
         for address in asleep:
             self.send(address)
         self.sweep()

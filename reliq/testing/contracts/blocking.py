@@ -106,6 +106,64 @@ class Blocking(Contract):
         assert (blocked.answer.live, blocked.answer.deliveries) == (False, ())
         assert bench.state(id) == "ready"
 
+    def test_wake_ends_a_blocked_claim_of_its_owner_and_no_other(self, bench: Bench, engine: Engine) -> None:
+        woken, other = bench.hand(), bench.hand()
+        with Blocked(lambda: other.claim(wait=1.0)) as patient:
+            with Blocked(lambda: woken.claim(wait=1.0)) as blocked:
+                engine.wake(woken.name)
+            assert blocked.seconds < SOON
+            assert (blocked.answer.live, blocked.answer.deliveries) == (True, ())
+            id = bench.publish()
+        assert [d.receipt.id for d in patient.answer.deliveries] == [id]
+
+    def test_a_claim_that_was_woken_leaves_what_comes_later_to_others(
+        self, bench: Bench, engine: Engine
+    ) -> None:
+        woken, other = bench.hand(), bench.hand()
+        with Blocked(lambda: woken.claim(wait=1.0)):
+            engine.wake(woken.name)
+        with Blocked(lambda: other.claim(wait=1.0)) as blocked:
+            id = bench.publish()
+        assert [d.receipt.id for d in blocked.answer.deliveries] == [id]
+        assert blocked.seconds < SOON
+
+    def test_a_claim_after_a_wake_blocks_and_is_given_what_is_published(
+        self, bench: Bench, engine: Engine
+    ) -> None:
+        hand = bench.hand()
+        for _ in range(3):
+            with Blocked(lambda: hand.claim(wait=1.0)) as blocked:
+                engine.wake(hand.name)
+            assert blocked.seconds < SOON
+        hand.claim()  # one claim may still feel the last wake
+        begun = time.monotonic()
+        for _ in range(2):
+            assert hand.claim(wait=0.3).deliveries == ()
+        assert time.monotonic() - begun > 0.25
+        with Blocked(lambda: hand.claim(wait=1.0)) as blocked:
+            id = bench.publish()
+        assert [d.receipt.id for d in blocked.answer.deliveries] == [id]
+
+    def test_a_wake_applies_the_settlements_of_the_claim_it_ends(self, bench: Bench, engine: Engine) -> None:
+        hand, delivery = bench.leased()
+        with Blocked(lambda: hand.claim(wait=1.0, settlements=[verdict(delivery)])) as blocked:
+            engine.wake(hand.name)
+        assert [s.status for s in blocked.answer.settled] == ["applied"]
+        assert bench.state(delivery.receipt.id) == "done"
+        assert blocked.seconds < SOON
+
+    def test_a_wake_where_nobody_waits_does_nothing(self, bench: Bench, engine: Engine) -> None:
+        hand = bench.hand()
+        bench.publish()
+        engine.wake("nobody")
+        engine.wake(hand.name)
+        assert len(hand.claim().deliveries) == 1
+        engine.wake(hand.name)
+        bench.check_books()
+        engine.close()
+        engine.wake(hand.name)
+        self._forget(bench)
+
     def test_of_many_blocked_claims_each_message_wakes_one(self, bench: Bench) -> None:
         hands = [bench.hand() for _ in range(4)]
         calls = [Blocked(_claimer(hand)) for hand in hands]

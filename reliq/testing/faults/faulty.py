@@ -25,6 +25,7 @@ Plan: TypeAlias = Callable[[int, str], Fault | None]
 FAULTS: tuple[Fault, ...] = ("before", "after", "die_before", "die_after")
 DIED = 113  # the exit status of a process that died by plan
 
+# Not `wake`: it never fails, and how often it is called is a matter of timing.
 OPERATIONS = frozenset({
     "publish", "cancel", "get", "wait", "forget",
     "register", "claim", "held", "settle", "give_back", "renew", "bury", "reap",
