@@ -14,5 +14,6 @@ from reliq_once.base import QueueOnce
 from reliq_once.errors import AlreadyQueued
 from reliq_once.middleware import QueueOnceMiddleware
 from reliq_once.options import Once
+from reliq_once.ticket import NewerRecord
 
-__all__ = ["AlreadyQueued", "Once", "QueueOnce", "QueueOnceMiddleware"]
+__all__ = ["AlreadyQueued", "NewerRecord", "Once", "QueueOnce", "QueueOnceMiddleware"]

@@ -8,8 +8,10 @@ from reliq import ReliqError
 class AlreadyQueued(ReliqError):
     """The same call is queued already.
 
-    countdown    seconds until the lock lapses, None when it has no end
-    existing_id  the message that holds the lock; `state` is where it is
+    countdown    seconds until the lock lapses; None when nobody can say: it has no end, or its message runs
+    message      the text, as in celery-once
+    existing_id  the message that holds the lock; `state` is where it is (None: no record of it)
+    key          the lock
     """
 
     countdown: float | None

@@ -1,95 +1,159 @@
-"""The lock: a guard of the publish, an effect of every ending."""
+"""The lock: a guard of the publish, an effect of every ending, and a look at the start."""
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any
+import logging
+from collections import Counter
+from collections.abc import Generator, Iterable
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, WeakSet
 
 from reliq import Drop, Join, Middleware, PublishContext, Retry, RunContext, Snooze, Task, Verdict, keys
-from reliq.errors import GuardRefused
-from reliq.ports import Add, Published, Remove, Touch
-from reliq_once.errors import AlreadyQueued
+from reliq.errors import BrokerError, GuardRefused, OptionError
+from reliq.ports import Published, Put, Remove, Touch
+from reliq_once import conf
+from reliq_once.locks import orphans
 from reliq_once.options import Once
+from reliq_once.placing import Place
+from reliq_once.refusal import refusal
+from reliq_once.starting import OFF, STARTED, start
+from reliq_once.ticket import HEADER, VERSION, Newer, Ticket, ticket_of, write
 
-HEADER = "reliq-once"
+if TYPE_CHECKING:
+    from reliq import Reliq
+
+UPGRADE_AFTER = 60.0  # seconds until a message of a newer publisher is looked at again
+logger = logging.getLogger("reliq.once")
 
 
 class QueueOnceMiddleware(Middleware):
-    """Locks for tasks with `base=QueueOnce`, and in an app's list for every task that has `once=`."""
+    """Locks for tasks with `base=QueueOnce`, and in an app's list for every task that has `once=`.
+
+    counters  what this process saw: conflicts, joins, lapses, superseded, busy
+    """
 
     name = "once"
     options = frozenset({"once"})
 
+    def __init__(self) -> None:
+        self.counters: Counter[str] = Counter()
+        self._apps: WeakSet[Reliq] = WeakSet()
+        self._of_task: WeakKeyDictionary[Task[..., Any], Once] = WeakKeyDictionary()
+        self._said: set[tuple[str, str]] = set()
+
+    def bind(self, app: Reliq) -> None:
+        """Make `app.conf.ONCE` known."""
+        conf.declare(app)
+        self._apps.add(app)
+
+    def checks(self) -> Iterable[str]:
+        """Locks whose message is gone, and what ONCE says in vain."""
+        for app in self._apps:
+            if (complaint := conf.unused(app)) is not None:
+                yield complaint
+            yield from orphans(app)
+
     def check_options(self, task: Task[..., Any], options: dict[str, Any]) -> None:
-        """Refuse unknown options and key names where the task is defined."""
+        """Refuse unknown options, what contradicts itself, and key names that are no parameter."""
         if "once" in options:
-            once = Once.build(options["once"], where=f"Task {task.name!r}")
+            once = _merged(task, options["once"])
             keys.check_keys(task.compiled.parameters, once.keys, task=f"Task {task.name!r}")
 
+    # --- the publish ---
+
     def publish(self, ctx: PublishContext) -> Generator[None, Published, Drop | Join | None]:
-        """Take the lock with the publish; a taken one raises or, with `graceful`, rejects."""
-        once = _once(ctx)
-        if once is None:
+        """Take the lock with the publish; `on_conflict` says what becomes of a call that finds it taken."""
+        ctx.headers.pop(HEADER, None)  # of another message, where its headers were passed on
+        once = self._once(ctx)
+        place = None if once is None else Place.of(ctx, once)
+        if place is None:
             yield
             return None
-        key = "once:" + keys.digest(ctx.task.name, ctx.bound(), keys=once.keys)
-        ttl = int(once.timeout * 1000)
-        ctx.headers[HEADER] = f"{ttl}{'s' if once.unlock_before_run else 'd'}{key}"
-        ctx.with_publish(Add(key, ctx.task.name.encode(), ttl=ttl, holder=ctx.id, from_due=True))
-        ctx.on_end("any", Remove(key, holder=ctx.id))
+        place.take()
         try:
             yield
         except GuardRefused as refused:
-            if getattr(refused.guard, "key", None) != key:
+            if getattr(refused.guard, "key", None) != place.ticket.key:
                 raise
-            conflict = _conflict(ctx, key, refused)
-            if not once.graceful:
+            self.counters["conflicts"] += 1
+            conflict = refusal(ctx, place, refused)
+            if place.once.conflict == "join" and conflict.existing_id is not None:
+                self.counters["joins"] += 1
+                return Join(conflict.existing_id)
+            if place.once.conflict != "drop":
                 raise conflict from None
             drop = Drop(conflict.message)
             drop.existing_id = conflict.existing_id  # type: ignore[attr-defined]
             return drop
         return None
 
-    def prerun(self, ctx: RunContext) -> None:
-        """With `unlock_before_run`, free the lock now; the ending's removal stays as the net."""
-        lock = _lock(ctx)
-        if lock is not None and lock[1]:
-            ctx.store.store_drop(lock[2], holder=ctx.id)
+    def _once(self, ctx: PublishContext) -> Once | None:
+        """What holds for this call: the task's options with those of the call over them."""
+        task, own = ctx.task, ctx.task.middleware_options.get("once")
+        given = ctx.options.get("once")
+        if given is not None and given is not own:
+            return _merged(task, given)
+        if own is None and not getattr(type(task), "always_once", False):
+            if task.name not in ctx.app.tasks:
+                self._say(
+                    task.name, "is not registered here, so it is sent without a lock; give once= to take one"
+                )
+            return None
+        once = self._of_task.get(task)
+        if once is None:
+            once = self._of_task[task] = _merged(task, own)
+        return once
+
+    # --- the run ---
+
+    def prerun(self, ctx: RunContext) -> Verdict | None:
+        """Free the lock if it is free from the start, take a slot if runs are counted, give way to a newer call."""
+        ticket = ticket_of(ctx.headers)
+        if ticket is None:
+            return None
+        if isinstance(ticket, Newer):
+            return Snooze(
+                UPGRADE_AFTER,
+                reason=f"its once-lock has version {ticket.v}, this worker reads {VERSION}: upgrade the workers first",
+            )
+        try:
+            return start(ctx, ticket, self.counters)
+        except BrokerError as error:
+            if ticket.run_anyway:
+                logger.warning("message %s runs though its lock could not be looked at: %s", ctx.id, error)
+                return None
+            return Snooze(OFF, reason=f"its once-lock cannot be looked at: {error}")
 
     def settling(self, ctx: RunContext, verdict: Verdict) -> None:
-        """A message that runs again later keeps its lock until then and a timeout more."""
-        if isinstance(verdict, Retry | Snooze):
-            lock = _lock(ctx)
-            if lock is not None and not lock[1]:
-                ctx.with_settlement(Touch(lock[2], ttl=lock[0], holder=ctx.id, from_due=True))
+        """A message that comes again keeps its lock until then and a timeout more; a slot is given back."""
+        ticket = ticket_of(ctx.headers)
+        if not isinstance(ticket, Ticket):
+            return
+        started = ctx.state.get(STARTED)
+        if started is not None and started.slot is not None:
+            ctx.with_settlement(Remove(started.slot, holder=ctx.id))
+        if not isinstance(verdict, Retry | Snooze):
+            return
+        if started is None or not ticket.lets_go:
+            ctx.with_settlement(Touch(ticket.key, ttl=ticket.ttl, holder=ctx.id, from_due=True))
+        elif ticket.relock:
+            value = write(started.record)
+            ctx.with_settlement(Put(ticket.key, value, ttl=ticket.ttl, holder=ctx.id, from_due=True))
+
+    def _say(self, name: str, what: str) -> None:
+        if (name, what) not in self._said:
+            self._said.add((name, what))
+            logger.warning("task %s %s", name, what)
 
 
-def _lock(ctx: RunContext) -> tuple[int, bool, str] | None:
-    """Life, whether freed at the start, and key of this message's lock: as published, never computed again."""
-    header = ctx.headers.get(HEADER)
-    if header is None:
-        return None
-    head, _, key = header.partition("once:")
-    return int(head[:-1]), head[-1] == "s", "once:" + key
-
-
-def _once(ctx: PublishContext) -> Once | None:
-    """What holds for this call: the task's options with those of the call over them."""
-    where, own = f"Task {ctx.task.name!r}", ctx.task.middleware_options.get("once")
-    given = ctx.options.get("once")
-    if given is None and own is None and not getattr(type(ctx.task), "always_once", False):
-        return None
+def _merged(task: Task[..., Any], given: Any) -> Once:
+    """The options of a call over those of its task, checked together."""
+    where, own = f"Task {task.name!r}", task.middleware_options.get("once")
     once = Once.build(own, where=where)
-    return once if given is own or given is None else once.over(given, where=where)
-
-
-def _conflict(ctx: PublishContext, key: str, refused: GuardRefused) -> AlreadyQueued:
-    found = refused.found
-    holder = found.value.holder if found.value else None
-    expires = found.value.expires if found.value else None
-    countdown = None if expires is None else max(0.0, (expires - ctx.app.clock.now_ms()) / 1000)
-    state = found.state or "unknown"
-    text = f"{ctx.task.name} is queued already: message {holder} ({state}) holds the key; reliq why {holder}"
-    return AlreadyQueued(
-        text, countdown=countdown, message=text, existing_id=holder, key=key, state=found.state
-    )
+    if given is None or given is own:
+        return once
+    if given is False:
+        raise OptionError(
+            f"{where}: once=False is no option; once={{'key': lambda *a, **k: None}} takes no lock"
+        )
+    return once.over(given, where=where)

@@ -1,0 +1,118 @@
+"""Looking at the locks of an app, and mending them: what `reliq once` shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from reliq.errors import BrokerError, ReliqError
+from reliq.ports import Equals, Remove, Value
+from reliq_once.ticket import LOCK, SLOT, LockRecord, record_of
+
+if TYPE_CHECKING:
+    from reliq import Reliq
+
+_PAGE = 500
+
+
+class Lock(msgspec.Struct, frozen=True):
+    """A lock or a slot as it stands.
+
+    state   where its holder is: ready, due, leased, done, failed, dropped; None: there is no record of it
+    since, until   ms UTC; `until` None: while its holder lives
+    meant   it is meant to outlive its holder (until="expiry", hold_on_failure)
+    """
+
+    key: str
+    holder: str | None
+    state: str | None
+    task: str | None = None
+    kind: str = "lock"
+    since: int | None = None
+    until: int | None = None
+    meant: bool = False
+    problem: str | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether its holder still lives."""
+        return self.state in ("ready", "due", "leased")
+
+
+def locks(store: Any, *, slots: bool = True) -> Iterator[Lock]:
+    """All locks and slots of a broker, in the order of their keys."""
+    for prefix in (LOCK, SLOT) if slots else (LOCK,):
+        after = ""
+        while page := store.store_scan(prefix, limit=_PAGE, after=after):
+            yield from (look(store, key, value) for key, value in page)
+            after = page[-1][0]
+
+
+def look(store: Any, key: str, value: Value) -> Lock:
+    """One of them."""
+    holder = None if value.holder is None else store.get(value.holder)
+    state = None if holder is None else holder.state
+    record: LockRecord | None = None
+    problem = None
+    kind = "slot" if key.startswith(SLOT) else "lock"
+    if value.data:
+        try:
+            record = record_of(key, value)
+        except ReliqError as error:
+            problem = str(error)
+    leased = state == "leased"
+    return Lock(
+        key,
+        value.holder,
+        state,
+        record.task if record else getattr(holder, "task", None),
+        kind,
+        record.since if record and record.since else None,
+        None if leased or kind == "slot" else value.expires,
+        record is not None and (record.frees == "e" or (record.hold and state == "failed")),
+        problem,
+    )
+
+
+class Kept(ReliqError):
+    """The lock is not removed: its message lives."""
+
+
+def release(store: Any, key: str, *, force: bool = False) -> Lock | None:
+    """Remove a lock; what it was, or None when there is none.
+
+    `Kept` for one whose message lives: without it a second copy may be queued while the first one waits or runs.
+    """
+    value = store.store_get(key)
+    if value is None:
+        return None
+    lock = look(store, key, value)
+    if lock.live and not force:
+        raise Kept(
+            f"{key} is held by message {lock.holder}, which is {lock.state}: it frees the lock when it ends. "
+            f"Cancel it (reliq cancel {lock.holder}), or add --force and a second copy can be queued beside it",
+            key=key,
+            existing_id=lock.holder,
+        )
+    # Only what was looked at: somebody else may have taken the key in between.
+    return lock if store.apply((Equals(key, value.data),), (Remove(key, holder=value.holder),)).ok else None
+
+
+def orphans(app: Reliq, *, most: int = 5) -> Iterator[str]:
+    """Complaints about locks that nobody will free before they lapse; for `reliq doctor`."""
+    try:
+        found = [lock for lock in locks(app.broker, slots=False) if _is_orphan(lock)]
+    except BrokerError as error:
+        yield f"the locks cannot be read: {error}"
+        return
+    for lock in found[:most]:
+        whose = f"message {lock.holder} ({lock.state or 'no record'})" if lock.holder else "nobody"
+        yield f"lock {lock.key} of {lock.task} belongs to {whose}: reliq once release {lock.key}"
+    if len(found) > most:
+        yield f"... and {len(found) - most:,} more: reliq once list"
+
+
+def _is_orphan(lock: Lock) -> bool:
+    return not lock.live and not lock.meant

@@ -1,0 +1,123 @@
+"""What a lock has to say when its message is about to run."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from dataclasses import dataclass
+
+from reliq import Drop, Fail, RunContext, Snooze, Verdict
+from reliq.ports import Add, Effect, Put, Remove
+from reliq_once.ticket import VERSION, LockRecord, Ticket, write
+
+STARTED = "once"  # in `ctx.state`
+OFF = 5.0  # seconds until a message is tried again whose store did not answer
+_FIRST, _LONGEST = 0.5, 15.0  # seconds between two looks for a free slot
+logger = logging.getLogger("reliq.once")
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a start took: the slot, and what a lock that is taken again will say."""
+
+    record: LockRecord
+    slot: str | None = None
+
+
+def start(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict | None:
+    """None: run.  At most one step on the store in the common case; two where something is in the way."""
+    record = LockRecord(VERSION, ctx.task.name, ticket.frees, ticket.hold, since=ctx.app.clock.now_ms())
+    if not ticket.lets_go and not ticket.slots and not (ticket.newest and ticket.frees == "s"):
+        _adopt(ctx, ticket, record, counters)
+        return None
+    effects: tuple[Effect, ...] = (Remove(ticket.key, holder=ctx.id),)
+    if not ticket.lets_go:  # written anew: a call from now on begins a burst of its own
+        effects = (*effects, Put(ticket.key, write(record), ttl=ticket.ttl, holder=ctx.id))
+    slot, mine = _enter(ctx, ticket, record, effects)
+    if slot is None and ticket.slots:
+        return _superseded(ctx, ticket, counters) or _busy(ctx, ticket, counters)
+    ctx.state[STARTED] = Started(record, slot)
+    if mine:
+        return None
+    verdict = _superseded(ctx, ticket, counters)
+    if verdict is None and (
+        ticket.newest or ctx.delivery.attempt == 1
+    ):  # later, it had let go at its first start
+        _lapsed(ctx, ticket, counters, "it runs without")
+    return verdict
+
+
+def _enter(
+    ctx: RunContext, ticket: Ticket, record: LockRecord, effects: tuple[Effect, ...]
+) -> tuple[str | None, bool]:
+    """The slot taken, if any, and whether the lock was this message's.
+
+    A slot has no life of its own (ttl 0): it is live exactly while its holder is leased.
+    """
+    if not ticket.slots:
+        return None, ctx.store.apply((), effects).skipped == 0
+    value = write(record)
+    first = (
+        sum(ctx.id.encode()) % ticket.slots
+    )  # where a message looks first, so that not all look at the same
+    for number in range(ticket.slots):
+        slot = ticket.slot((first + number) % ticket.slots)
+        applied = ctx.store.apply((Add(slot, value, ttl=0, holder=ctx.id),), effects)
+        if applied.ok:
+            return slot, applied.skipped == 0
+    return None, True
+
+
+def _superseded(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict | None:
+    """Give way to a newer call: one that was accepted after this message had been claimed."""
+    if not (ticket.newest and ticket.frees == "s"):
+        return None
+    last = ctx.store.store_get(ticket.last)
+    newest = ctx.id if last is None else last.data.decode()
+    if newest == ctx.id:
+        return None
+    counters["superseded"] += 1
+    return Drop(f"superseded by the newer call {newest}")
+
+
+def _busy(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict:
+    counters["busy"] += 1
+    many = f"{ticket.slots} of its key run{'s' if ticket.slots == 1 else ''} already"
+    if ticket.busy == "drop":
+        return Drop(many)
+    if ticket.busy == "fail":
+        return Fail(many)
+    wait = min(_LONGEST, _FIRST * 2 ** min(ctx.delivery.snoozes, 10))
+    return Snooze(wait * random.uniform(0.75, 1.25), reason=many)
+
+
+def _adopt(ctx: RunContext, ticket: Ticket, record: LockRecord, counters: Counter[str]) -> None:
+    """A lock that lapsed while its message waited never stops it: it is taken again if it is free, and reported.
+
+    By the worker's clock, which decides here only whether a look is worth a call; after a crash nobody knows how long
+    the former run took.
+    """
+    waited = ctx.app.clock.now_ms() - ctx.delivery.due
+    if waited < ticket.ttl and not ctx.delivery.crashes:
+        return
+    guard = Add(ticket.key, write(record), ttl=ticket.ttl, holder=ctx.id, or_dead=ticket.or_dead)
+    applied = ctx.store.apply((guard,), ())
+    if applied.ok and waited < ticket.ttl:
+        return
+    holder = applied.found.value.holder if applied.found is not None and applied.found.value else None
+    what = f"message {holder} has it now, so two of one key may run" if holder else "it was taken again"
+    _lapsed(ctx, ticket, counters, what)
+
+
+def _lapsed(ctx: RunContext, ticket: Ticket, counters: Counter[str], what: str) -> None:
+    counters["lapses"] += 1
+    logger.warning(
+        "once.lapsed: the lock of message %s (%s) lapsed while it waited: its timeout is %.0f s, and it starts %.0f s "
+        "after its due time; %s",
+        ctx.id,
+        ctx.task.name,
+        ticket.ttl / 1000,
+        (ctx.app.clock.now_ms() - ctx.delivery.due) / 1000,
+        what,
+    )
