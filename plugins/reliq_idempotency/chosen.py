@@ -1,0 +1,127 @@
+"""The key of a call: which options hold for it, and the plan that follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
+
+from reliq import ReliqError, Task, current, keys
+from reliq.errors import OptionError, UnkeyableArgument
+from reliq_idempotency.options import Idempotent
+from reliq_idempotency.plan import PREFIX, Plan
+
+_UNSAID = object()
+
+#: The arguments of a call by name; asked for only where they count.
+Bound: TypeAlias = Callable[[], Mapping[str, Any]]
+
+
+def options_for(
+    defaults: Idempotent, task: Task[..., Any], call: Mapping[str, Any] | None = None
+) -> Idempotent | None:
+    """The app's options, under the task's, under the call's; None where `idempotency=False` has the last word."""
+    where = f"Task {task.name!r}"
+    effective: Idempotent | None = defaults
+    own = task.middleware_options.get("idempotency")
+    given = (call or {}).get("idempotency")
+    for said in (own, None if given is own else given):
+        if said is False:
+            effective = None
+        elif said is not None:
+            effective = (effective or defaults).over(said, where=where)
+    return effective
+
+
+def check(options: Idempotent, task: Task[..., Any]) -> None:
+    """`OptionError` for an argument name that no call of the task can have."""
+    keys.check_keys(task.compiled.parameters, options.named, task=f"Task {task.name!r}")
+
+
+def check_key(value: object, *, where: str) -> None:
+    """`OptionError` unless this can be the key of a call."""
+    if value is None or (isinstance(value, str | tuple) and value):
+        return
+    raise OptionError(
+        f"{where}: idempotency_key is a text or a tuple that is not empty (None: no key for this call), got {value!r}"
+    )
+
+
+def plan_for(
+    options: Idempotent,
+    task: Task[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    bound: Bound,
+    *,
+    given: object = _UNSAID,
+    parent: str | None = None,
+) -> Plan | None:
+    """The plan of a call, or None when it has no key.
+
+    given  the call's own key, over those of the options
+    """
+    digest = digest_for(options, task, args, kwargs, bound, given=given, parent=parent)
+    if digest is None:
+        return None
+    return Plan(
+        version=1,
+        key=PREFIX + digest,
+        fingerprint=_fingerprint(options, task, bound),
+        ttl=options.ttl_ms,
+        failures=options.replay_failures,
+        in_progress=options.on_in_progress,
+        max_result=options.max_result,
+    )
+
+
+def digest_for(
+    options: Idempotent,
+    task: Task[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    bound: Bound,
+    *,
+    given: object = _UNSAID,
+    parent: str | None = None,
+) -> str | None:
+    """The key of a call, or None when it has none."""
+    if given is _UNSAID and options.key is not None:
+        given = options.key(*args, **kwargs)
+    namespace = options.namespace
+    if options.scope == "parent" and parent is not None:
+        namespace = f"{namespace}\n{parent}"
+    if given is not _UNSAID:
+        if given is None:
+            return None
+        check_key(given, where=f"Task {task.name!r}")
+        return keys.digest_value(task.name, given, namespace=namespace)  # type: ignore[arg-type]
+    if options.keys is None:
+        return None
+    names = None if options.keys == "all" else options.keys
+    return keys.digest(task.name, bound(), namespace=namespace, keys=names)
+
+
+def parent_of(app: object) -> str | None:
+    """The message that sends, where a task of the same app does."""
+    try:
+        running = current()
+    except ReliqError:
+        return None
+    return running.id if running.app is app else None
+
+
+def _fingerprint(options: Idempotent, task: Task[..., Any], bound: Bound) -> str | None:
+    names = options.fingerprint
+    if names is None:
+        return None
+    try:
+        return keys.digest(
+            task.name, bound(), namespace="fingerprint", keys=None if names == "all" else names
+        )[:20]
+    except UnkeyableArgument as error:
+        name = error.__dict__.get("parameter")
+        raise UnkeyableArgument(
+            f"{task.name}: argument {name!r} cannot be compared with that of an earlier call ({error.__cause__}); name "
+            'those that can with idempotency={"fingerprint": [...]}, or None to compare nothing',
+            parameter=name,
+        ) from error

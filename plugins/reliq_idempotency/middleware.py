@@ -1,0 +1,172 @@
+"""The record of a key: written with the publish, completed with the settlement, freed or kept by every ending."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any, Unpack
+
+from reliq import (
+    Done,
+    Drop,
+    Fail,
+    Join,
+    Middleware,
+    Outcome,
+    PublishContext,
+    Reliq,
+    Retry,
+    RunContext,
+    Snooze,
+    Task,
+    Verdict,
+)
+from reliq.errors import BrokerUnavailable, GuardRefused, OptionError
+from reliq.ports import Published, Touch
+from reliq_idempotency import chosen, completion, doctor, duplicates, running
+from reliq_idempotency.counters import Counters
+from reliq_idempotency.options import Given, Idempotent
+from reliq_idempotency.plan import HEADER, KEY_HEADER, PREFIX, Plan
+
+_KEY = "idempotency_key"
+
+
+class Idempotency(Middleware):
+    """A second send of the same call gives the first one's result.
+
+    The arguments are the options for all tasks of the app; see `Idempotent`.
+    """
+
+    name = "idempotency"
+    options = frozenset({"idempotency", _KEY})
+
+    def __init__(self, **options: Unpack[Given]) -> None:
+        self.defaults = Idempotent().over(options, where="Idempotency(...)")
+        self.counters = Counters()
+        self._app: Reliq | None = None
+
+    def bind(self, app: Reliq) -> None:
+        self._app = app
+
+    def check_options(self, task: Task[..., Any], options: dict[str, Any]) -> None:
+        """Refuse what cannot be used where the task is defined, or where it is called."""
+        where = f"Task {task.name!r}"
+        if _KEY in task.middleware_options:
+            raise OptionError(
+                f"{where}: idempotency_key is the key of one call, using(idempotency_key=...); the keys of all calls "
+                'of a task are idempotency={"keys": [...]}'
+            )
+        if _KEY in options:
+            chosen.check_key(options[_KEY], where=where)
+        effective = chosen.options_for(self.defaults, task, options)
+        if effective is not None and effective.named:
+            chosen.check(effective, task)
+
+    def checks(self) -> Iterable[str]:
+        """What `reliq doctor` should tell."""
+        return () if self._app is None else doctor.complaints(self._app, self)
+
+    def key_of(
+        self,
+        task: Task[..., Any],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+        *,
+        parent: str | None = None,
+        **call: Any,
+    ) -> str | None:
+        """The key in the store that a call would have; None when it has no key.
+
+        parent  the message that sends it, for `scope="parent"`
+        call    `idempotency_key=` and `idempotency=`, as for `using`
+        """
+        options = chosen.options_for(self.defaults, task, call)
+        if options is None:
+            return None
+        kwargs = kwargs or {}
+        digest = chosen.digest_for(
+            options,
+            task,
+            args,
+            kwargs,
+            lambda: task.compiled.bind(args, kwargs),
+            parent=parent,
+            **_given(call),
+        )
+        return None if digest is None else PREFIX + digest
+
+    # --- publishing ---
+
+    def publish(self, ctx: PublishContext) -> Generator[None, Published, Join | None]:
+        """Take the key with the publish; what stands there already is joined or refused."""
+        options = {name: value for name, value in ctx.options.items() if name in self.options}
+        effective = chosen.options_for(self.defaults, ctx.task, options)
+        plan = None
+        if effective is not None:
+            plan = chosen.plan_for(
+                effective,
+                ctx.task,
+                ctx.args,
+                ctx.kwargs,
+                ctx.bound,
+                parent=chosen.parent_of(ctx.app),
+                **_given(options),
+            )
+        if effective is None or plan is None:
+            yield
+            return None
+        guard, effect = plan.take(ctx.id, ctx.task.name)
+        ctx.with_publish(guard)
+        ctx.with_publish(effect)
+        ctx.on_replay(plan.retake(ctx.id, ctx.task.name))
+        for verdict_class, effects in plan.endings(ctx.id, ctx.task.name):
+            ctx.on_end(verdict_class, *effects)
+        ctx.headers[KEY_HEADER] = plan.key.removeprefix(PREFIX)
+        ctx.headers[HEADER] = plan.header()
+        try:
+            yield
+        except GuardRefused as refused:
+            if refused.guard != guard:
+                raise
+            raising = effective.on_duplicate == "raise"
+            return duplicates.answer(ctx, plan, refused, raising=raising, count=self.counters.add)
+        return None
+
+    # --- running ---
+
+    def prerun(self, ctx: RunContext) -> Verdict | None:
+        """Run only while no other message has the key; look at the store once."""
+        plan = Plan.of(ctx.headers)
+        if plan is None:
+            return None
+        try:
+            return running.before(ctx, plan, self.counters.add)
+        except BrokerUnavailable as error:
+            return running.later(ctx, f"cannot see whether the key is free: {error}")
+
+    def failure(self, ctx: RunContext, error: BaseException) -> None:
+        """Remember the error: the settlement that follows may keep it."""
+        if HEADER in ctx.headers:
+            running.note(ctx).error = error
+
+    def settling(self, ctx: RunContext, verdict: Verdict) -> None:
+        """Complete the record in the step that settles the message, so only who still holds it completes it."""
+        plan = Plan.of(ctx.headers)
+        if plan is None or running.note(ctx).joined:
+            return
+        if isinstance(verdict, Done | Fail):
+            effect = completion.effect(ctx, plan, verdict)
+            if effect is not None:
+                ctx.with_settlement(effect)
+        elif isinstance(verdict, Retry | Snooze) and running.note(ctx).retaken:
+            ctx.with_settlement(Touch(plan.key, holder=ctx.id))  # until the message ends, as if never let go
+
+    def settled(self, ctx: RunContext | None, ending: Outcome) -> None:
+        if ctx is None or HEADER not in ctx.headers or ending.answer != "stale":
+            return
+        if isinstance(ending.verdict, Done | Fail | Drop):
+            self.counters.add("stale_completions")
+
+
+def _given(call: Mapping[str, Any]) -> dict[str, Any]:
+    """The call's own key, where it has one; None is one, too: no key."""
+    return {"given": call[_KEY]} if _KEY in call else {}

@@ -1,0 +1,81 @@
+"""What is decided about a key at the publish, and travels with the message.
+
+A worker never builds a key: its arguments may arrive in another form than they were sent in, and its code may be newer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from reliq.ports import Absent, Add, Effect, Guard, Put, Remove, Touch
+from reliq_idempotency.entry import Entry
+
+#: Of the core: `idempotency_key` of a publish and of a run is read from it.
+KEY_HEADER = "reliq-idempotency-key"
+HEADER = "reliq-idempotency"
+PREFIX = "idem:"
+
+VerdictClass: TypeAlias = Literal["done", "failed", "dropped"]
+
+
+class Plan(msgspec.Struct, frozen=True, array_like=True):
+    """The key of one message, and what becomes of its record."""
+
+    version: int
+    key: str  # in the store
+    fingerprint: str | None
+    ttl: int  # ms
+    failures: str | None  # which are kept: None, "permanent" or "all"
+    in_progress: str
+    max_result: int
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Plan | None:
+        """The plan that travels with a message, if it has one that is understood here."""
+        header = headers.get(HEADER)
+        if header is None:
+            return None
+        try:
+            plan = _decode(header)
+        except msgspec.MsgspecError:
+            return None
+        return plan if plan.version == 1 else None
+
+    def header(self) -> str:
+        return _encode(self).decode()
+
+    def accepted(self, id: str, task: str) -> bytes:
+        """The record of a message that has not ended: the same bytes for the same message, whoever writes it."""
+        return Entry("accepted", id, task, self.fingerprint).encode()
+
+    def take(self, id: str, task: str) -> tuple[Guard, Effect]:
+        """The record with the publish: refused while anything stands there.
+
+        Also where the record has the same holder, which `Add` would take again: an id that was chosen again after its
+        window must not run twice within the ttl.
+        """
+        return Absent(self.key), Put(self.key, self.accepted(id, task), holder=id)
+
+    def retake(self, id: str, task: str) -> Guard:
+        """The record again for a dead letter's new life: refused while another message has the key."""
+        return Add(self.key, self.accepted(id, task), holder=id, or_dead=False)
+
+    def endings(self, id: str, task: str) -> tuple[tuple[VerdictClass, tuple[Effect, ...]], ...]:
+        """What each ending does to the record, whoever makes it.
+
+        A settlement's own effects come before these: it has written the result, or a failure that is to be kept.
+        """
+        kept = Touch(self.key, ttl=self.ttl, holder=id)
+        failed: tuple[Effect, ...] = (Remove(self.key, holder=id),)
+        if self.failures == "permanent":
+            failed = (Remove(self.key, holder=id, value=self.accepted(id, task)), kept)
+        elif self.failures == "all":
+            failed = (kept,)
+        return ("done", (kept,)), ("failed", failed), ("dropped", (Remove(self.key, holder=id),))
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Plan).decode
