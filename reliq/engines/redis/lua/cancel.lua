@@ -3,7 +3,7 @@
 -- ARGV  1 now; 2 id; 3 reason
 -- Returns -1 unknown, else the state it was in
 -- O(log m)
--- needs: finish write wake
+-- needs: finish room write wake
 local r = row(ARGV[2])
 if not r then
   return -1
@@ -13,6 +13,7 @@ if before < IS_LEASED then
   conclude(ARGV[2], r, IS_DROPPED, ARGV[3])
   finish()
 elseif before == IS_LEASED then
+  make_room()
   r[CANCEL] = 1
   touched[ARGV[2]] = true
   set('stop:' .. r[OWNER], ARGV[2], true)

@@ -5,7 +5,7 @@
 -- Returns { MessagePack of {answers, live, next due or false, in how many ms, wants
 --         alone, whether waiting may bring something, deliveries}, payload, ... }
 -- O(n log m)
--- needs: settle lease write wake
+-- needs: settle lease room write wake
 local BOUND = 1000 -- what is expired or promoted at most
 local name, seq, limit, queues = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), cmsgpack.unpack(ARGV[7])
 local settled = {}
@@ -46,6 +46,7 @@ elseif o and limit > 0 and seq > o[4] then
 end
 for _, queue in ipairs(queues) do
   if idles and not deaf and ARGV[5] ~= '' then
+    make_room()
     call('SADD', N .. 'idle:' .. queue, ARGV[5])
     call('EXPIRE', N .. 'idle:' .. queue, 10)
   elseif ARGV[6] ~= '' then

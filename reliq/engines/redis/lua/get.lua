@@ -3,7 +3,7 @@
 -- ARGV  1 now; 2 id; 3 the channel to tell when it has ended, or ''
 -- Returns nil, or { row, payload, value, error, steps }
 -- O(1)
--- needs: story
+-- needs: room story
 local id = ARGV[2]
 local raw = call('HGET', N .. 'message', id)
 if not raw then
@@ -13,6 +13,7 @@ local r = row(id)
 if ARGV[3] ~= '' and r[STATE] <= IS_LEASED then
   local waiting = call('HGET', N .. 'waiting', id) or ''
   if not waiting:find(ARGV[3], 1, true) then
+    make_room()
     call('HSET', N .. 'waiting', id, waiting .. ARGV[3] .. ' ')
   end
 end
