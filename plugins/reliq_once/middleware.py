@@ -89,11 +89,11 @@ class QueueOnceMiddleware(Middleware):
 
     def _once(self, ctx: PublishContext) -> Once | None:
         """What holds for this call: the task's options with those of the call over them."""
-        task, own = ctx.task, ctx.task.middleware_options.get("once")
+        task = ctx.task
         given = ctx.options.get("once")
-        if given is not None and given is not own:
+        if given is not None and given is not task.middleware_options.get("once"):
             return _merged(task, given)
-        if own is None and not getattr(type(task), "always_once", False):
+        if not _always(task):
             if task.name not in ctx.app.tasks:
                 self._say(
                     task.name, "is not registered here, so it is sent without a lock; give once= to take one"
@@ -101,7 +101,7 @@ class QueueOnceMiddleware(Middleware):
             return None
         once = self._of_task.get(task)
         if once is None:
-            once = self._of_task[task] = _merged(task, own)
+            once = self._of_task[task] = _merged(task, None)
         return once
 
     # --- the run ---
@@ -144,6 +144,15 @@ class QueueOnceMiddleware(Middleware):
         if (name, what) not in self._said:
             self._said.add((name, what))
             logger.warning("task %s %s", name, what)
+
+
+def options_of(task: Task[..., Any]) -> Once | None:
+    """What holds for every call of a task; None: it takes no lock."""
+    return _merged(task, None) if _always(task) else None
+
+
+def _always(task: Task[..., Any]) -> bool:
+    return task.middleware_options.get("once") is not None or getattr(type(task), "always_once", False)
 
 
 def _merged(task: Task[..., Any], given: Any) -> Once:
