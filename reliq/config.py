@@ -236,7 +236,11 @@ class Config(ConfigNames):
 
     def _resolve(self, setting: Setting) -> None:
         given = self._given.get(setting.name)
-        self.__dict__[setting.name] = given[max(given)][1] if given else setting.default
+        value = given[max(given)][1] if given else setting.default
+        self.__dict__[setting.name] = value
+        for alias in setting.aliases:
+            if not hasattr(type(self), alias):  # of a section: Celery's spellings are names of the class
+                self.__dict__[alias] = value
         self.__dict__["revision"] += 1
 
     def _read_environment(self, environ: Mapping[str, str]) -> None:

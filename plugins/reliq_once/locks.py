@@ -109,7 +109,7 @@ def orphans(app: Reliq, *, most: int = 5) -> Iterator[str]:
         return
     for lock in found[:most]:
         whose = f"message {lock.holder} ({lock.state or 'no record'})" if lock.holder else "nobody"
-        yield f"lock {lock.key} of {lock.task} belongs to {whose}: reliq once release {lock.key}"
+        yield f"a lock of {lock.task or 'an unknown task'} is left by {whose}: reliq once release {lock.key}"
     if len(found) > most:
         yield f"... and {len(found) - most:,} more: reliq once list"
 
