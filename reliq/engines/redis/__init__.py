@@ -1,8 +1,9 @@
 """The Redis engine: all rules of the ports as scripts on one server (or cluster slot) that many hosts share.
 
 Where to find a rule: `lua/` has a script for each operation and `lua/lib/` what they share (`moves` where a message
-is, `settle` verdicts, `finish` what an ending frees, `bury` who is charged, `ready` what time alone brings about, `wake`
-how an idle worker hears of work).  `keys` has the names, `pack` what the scripts are given, `link` the connection.
+is, `settle` verdicts, `finish` what an ending frees, `bury` who is charged, `ready` what time alone brings about,
+`wake` how an idle worker hears of work).  `keys` has the names, `pack` what the scripts are given, `link` the
+connection.
 """
 
 from __future__ import annotations

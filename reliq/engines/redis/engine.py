@@ -86,7 +86,8 @@ class RedisEngine(RedisOperators, RedisStore):
         answers: list[Published] = []
         if sent:
             items = [pack.publication(p, payloads, 3) for p in sent]
-            told = self._server.run("publish", pack.pack(items), *payloads)
+            plain = all(len(item) == pack.PLAIN for item in items)
+            told = self._server.run("publish_plain" if plain else "publish", pack.pack(items), *payloads)
             if isinstance(told, int):
                 answers = [Published(p.envelope.id, "accepted") for p in sent]
             else:

@@ -21,6 +21,7 @@ from reliq.wire.splice import splice
 WINDOW = 60_000  # ms in which the same random id is a duplicate
 CHOSEN_WINDOW = 86_400_000
 NO_LIMIT = 1 << 62
+PLAIN = 15  # fields of an item without guards and effects
 
 _encoder = msgspec.msgpack.Encoder()
 pack = _encoder.encode

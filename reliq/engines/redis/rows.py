@@ -10,13 +10,26 @@ from reliq.ports.values import Record, State, Transition
 
 NAMES: dict[int, State] = {0: "ready", 2: "due", 3: "leased", 4: "done", 5: "failed", 6: "dropped"}
 CODES: dict[str, str] = {name: str(code) for code, name in NAMES.items()}
-_NUMBERS = struct.Struct("<9B6I15Q")
+_NUMBERS = struct.Struct("<BQ4I8Q8B2I6Q")
 
 
 class Row(NamedTuple):
     """The columns of lua/lib/rows.lua, in its order; 0 and "" stand for none."""
 
     state: int
+    expires: int
+    attempt: int
+    retries: int
+    crashes: int
+    snoozes: int
+    published: int
+    due: int
+    fence: int
+    claim: int
+    claimed: int
+    settled: int
+    ended: int
+    gone: int
     priority: int
     cancel: int
     keep_result: int
@@ -25,24 +38,11 @@ class Row(NamedTuple):
     has_story: int
     has_end: int
     erred: int
-    attempt: int
-    retries: int
-    crashes: int
-    snoozes: int
     life: int
     max_crashes: int
-    claim: int
     place: int
     accepted: int
-    fence: int
-    settled: int
-    published: int
-    due: int
-    expires: int
-    claimed: int
     promoted: int
-    ended: int
-    gone: int
     window: int
     keep: int
     keep_failed: int

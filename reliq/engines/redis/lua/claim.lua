@@ -13,11 +13,12 @@ if ARGV[8] ~= '' then
   settled = settle_all(ARGV[8], name)
   write()
 end
-local o, ids, next_due, wants_alone, idles, deaf = owner_of(name), {}, false, false, false, false
+local o, metas, next_due, wants_alone, idles, deaf = owner_of(name), {}, false, false, false, false
 if o and limit > 0 and seq == o[4] then
   for _, id in ipairs(held_by(name)) do
-    if row(id)[CLAIM] == seq then
-      ids[#ids + 1] = id
+    local r = row(id)
+    if r[CLAIM] == seq then
+      metas[#metas + 1] = { id, r[FENCE], r[ATTEMPT], r[RETRIES], r[CRASHES], r[SNOOZES], r[PUBLISHED], r[DUE] }
     end
   end
 elseif o and limit > 0 and seq > o[4] then
@@ -31,13 +32,14 @@ elseif o and limit > 0 and seq > o[4] then
   wants_alone = holds and charged and true or false
   deaf = alone and alone[STATE] == IS_LEASED and alone[OWNER] == name
   if charged and not holds then
-    lease(charged, row(charged), name, seq)
-    ids[1] = charged
+    metas[1] = lease_row(charged, name, seq)
+    o[5] = charged
   elseif not deaf then
-    ids = lease_ready(queues, limit, name, seq)
+    metas = lease_ready(queues, limit, name, seq)
+    o[5] = ''
   end
-  if #ids > 0 then
-    o[4], o[5] = seq, charged and ids[1] == charged and charged or ''
+  if #metas > 0 then
+    o[4] = seq
     keep_owner(name, o)
     write()
   else
@@ -54,10 +56,11 @@ for _, queue in ipairs(queues) do
   end
 end
 wake()
-local metas, reply = {}, #ids > 0 and call('HMGET', N .. 'payload', unpack(ids)) or {}
-for i, id in ipairs(ids) do
-  local r = row(id)
-  metas[i] = { id, r[FENCE], r[ATTEMPT], r[RETRIES], r[CRASHES], r[SNOOZES], r[PUBLISHED], r[DUE] }
+local ids = {}
+for i, meta in ipairs(metas) do
+  ids[i] = meta[1]
 end
-table.insert(reply, 1, cmsgpack.pack({ settled, o and true or false, next_due, next_due and next_due - now or 0, wants_alone, idles, metas }))
+local reply = #ids > 0 and call('HMGET', N .. 'payload', unpack(ids)) or {}
+local told = { settled, o and true or false, next_due, next_due and next_due - now or 0, wants_alone, idles, metas }
+table.insert(reply, 1, cmsgpack.pack(told))
 return reply

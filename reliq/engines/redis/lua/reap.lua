@@ -3,7 +3,7 @@
 -- ARGV  1 now; 2 limit; 3 grace in ms; 4 how long a grave is kept, in ms
 -- Returns a MessagePack of {moved, owners that are gone, purged, whether there is more}
 -- O(limit log m + owners + queues)
--- needs: bury ready purge write wake
+-- needs: bury ready records purge write wake
 local left, moved, gone, purged = tonumber(ARGV[2]), {}, {}, 0
 local found = call('HGETALL', N .. 'owner')
 for i = 1, #found, 2 do
@@ -29,11 +29,11 @@ for _, queue in ipairs(call('SMEMBERS', N .. 'queues')) do
     hash('leased', queue, false)
   end
 end
-local old = left > 0 and call('ZRANGEBYSCORE', N .. 'gone', '-inf', now, 'LIMIT', 0, left) or {}
-for _, id in ipairs(old) do
-  erase_message(id, row(id))
+if left > 0 then
+  write()
+  purged = purge_gone(left)
+  left = left - purged
 end
-purged, left = #old, left - #old
 local lapsing = left > 0 and call('ZRANGEBYSCORE', N .. 'lapsing', '-inf', now, 'LIMIT', 0, left) or {}
 for _, key in ipairs(lapsing) do
   if live(key) then

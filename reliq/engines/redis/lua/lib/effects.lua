@@ -57,7 +57,7 @@ function acts.index_put(effect) -- index, member, at
 end
 
 function acts.index_remove(effect) -- index, member
-  local members = zsets[N .. 'index:' .. effect[2]]
+  local members = zsets['index:' .. effect[2]]
   local at = members and members[effect[3]]
   if at == nil then
     at = call('ZSCORE', N .. 'index:' .. effect[2], effect[3])

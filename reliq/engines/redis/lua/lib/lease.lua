@@ -1,4 +1,4 @@
--- needs: ready owners
+-- needs: ready owners plain
 local function lease(id, r, name, seq)
   leave(id, r)
   r[STATE], r[REASON], r[OWNER], r[CLAIM], r[CLAIMED] = IS_LEASED, '', name, seq, now
@@ -18,38 +18,53 @@ local function first_charged(queues)
   end
 end
 
+-- The long way: an answer for each that can be leased now.
+local function lease_row(id, name, seq)
+  local r = row(id)
+  if expired(r) then
+    conclude(id, r, IS_DROPPED, 'expired')
+    finish()
+  elseif r[STATE] == IS_READY then -- an expired one's `on_end` may have ended it
+    lease(id, r, name, seq)
+    return { id, r[FENCE], r[ATTEMPT], r[RETRIES], r[CRASHES], r[SNOOZES], r[PUBLISHED], r[DUE] }
+  end
+end
+
 -- Up to `limit` ready messages, the first queue that has some first.
 local function lease_ready(queues, limit, name, seq)
-  local ids = {}
+  local metas = {}
+  local holds = 'held:' .. name
   for _, queue in ipairs(queues) do
-    local more = true
-    while more and #ids < limit do
-      local wanted = limit - #ids
-      local found = call('ZRANGE', N .. 'ready:' .. queue, 0, wanted - 1)
+    local more, line = true, 'ready:' .. queue
+    while more and #metas < limit do
+      local wanted = limit - #metas
+      local found = call('ZRANGE', N .. line, 0, wanted - 1)
       more = #found == wanted
       fetch(found)
       for _, id in ipairs(found) do
-        local r = row(id)
-        if expired(r) then
-          conclude(id, r, IS_DROPPED, 'expired')
-          finish()
-        elseif r[STATE] == IS_READY then -- an expired one's `on_end` may have ended it
-          lease(id, r, name, seq)
-          ids[#ids + 1] = id
+        local meta = rows[id] == nil and lease_plain(id, raws[id], name, seq)
+        if meta then
+          raws[id] = nil
+          zset(line, id, false)
+          set(holds, id, true)
+          count(leased, queue, 1)
+        else
+          meta = lease_row(id, name, seq)
         end
+        metas[#metas + 1] = meta
       end
       if #found > 0 then
         write()
       end
     end
-    if #ids >= limit then
-      if more and call('EXISTS', N .. 'ready:' .. queue) == 1 then
+    if #metas >= limit then
+      if more and call('EXISTS', N .. line) == 1 then
         count(woken, queue, 1) -- whoever leaves work behind passes the wake on
       end
       break
     end
   end
-  return ids
+  return metas
 end
 
 local function earliest(queues)

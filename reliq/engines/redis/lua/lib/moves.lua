@@ -1,9 +1,5 @@
 -- needs: story
 -- The moves of a message.  Each keeps the row, the structure it stands in and the counters together.
-local SOON = 1000 -- ms; who idles is told of work that is due so soon
-local TIES = 2048 -- what is due in one ms keeps the order of acceptance
-local BAND = 2 ^ 49 -- places within one priority
-
 local pending = {} -- ended, but `on_end` is still to apply
 
 local function stands_in(r)
@@ -100,7 +96,7 @@ local function conclude(id, r, state, reason, value, err)
   end
   r[STATE], r[REASON], r[ENDED] = state, reason or '', now
   r[GONE] = now + (state == IS_FAILED and r[KEEP_FAILED] or r[KEEP])
-  zset('gone', id, r[GONE])
+  bin(id, r[GONE])
   if state == IS_FAILED then
     zset('failed', id, r[ACCEPTED])
   end

@@ -16,7 +16,7 @@ local function held_by(name)
     fetch({ unpack(ids, first, math.min(#ids, first + 999)) })
   end
   table.sort(ids, function(a, b)
-    local x, y = rows[a], rows[b]
+    local x, y = row(a), row(b)
     if x[CLAIM] ~= y[CLAIM] then
       return x[CLAIM] < y[CLAIM]
     end

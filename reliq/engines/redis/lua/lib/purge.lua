@@ -1,10 +1,9 @@
--- needs: unit
+-- needs: write
 -- The record of an ended message goes; its id stays a duplicate until its window is over.
 local function erase_message(id, r)
   for _, name in ipairs({ 'message', 'payload', 'value', 'error', 'story', 'on_end', 'waiting' }) do
     hash(name, id, false)
   end
-  zset('gone', id, false)
   if r[STATE] == IS_FAILED then
     zset('failed', id, false)
   end
@@ -12,4 +11,40 @@ local function erase_message(id, r)
     zset('tomb', id, r[WINDOW])
   end
   rows[id], touched[id] = false, nil
+end
+
+-- Records whose time is over, at most `limit`: how many.  A second that is not over yet is looked through where it has
+-- few; what was replayed or removed meanwhile is no longer due with it.
+local function purge_gone(limit)
+  local purged, second = 0, math.floor(now / 1000)
+  for _, name in ipairs(call('ZRANGEBYSCORE', N .. 'gone', '-inf', second, 'LIMIT', 0, 100)) do
+    local key = N .. name
+    local whole = tonumber(name:sub(6)) < second
+    local ids = purged < limit and call('LRANGE', key, 0, limit - purged - 1) or {}
+    fetch(ids)
+    local kept = {}
+    for _, id in ipairs(ids) do
+      local r = row(id)
+      if r and r[STATE] > IS_LEASED and r[GONE] <= now then
+        erase_message(id, r)
+        purged = purged + 1
+      elseif r and not whole and math.floor(r[GONE] / 1000) == second then
+        kept[#kept + 1] = id
+      end
+    end
+    if #ids > #kept then
+      call('LTRIM', key, #ids, -1)
+      if #kept > 0 then
+        call('RPUSH', key, unpack(kept))
+      end
+    end
+    if call('EXISTS', key) == 0 then
+      call('ZREM', N .. 'gone', name)
+    end
+    write()
+    if purged >= limit then
+      break
+    end
+  end
+  return purged
 end

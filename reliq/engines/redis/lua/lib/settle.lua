@@ -1,4 +1,4 @@
--- needs: finish
+-- needs: finish plain
 -- Settlements: {id, fence, owner, kind, reason, after, at, value, error, effects, follow-ups}; all from `owner` on may
 -- be left out ('done', by `by`).  value and error are numbers of arguments.  Answers: how many effects were skipped;
 -- -1 repeated; -2 stale.
@@ -20,8 +20,26 @@ local function put_off(id, r, kind, item, err)
   postpone(id, r, due, item[5], attempt, err)
 end
 
+local function settle_plain(item, by)
+  local id, owner = item[1], item[3] or by
+  local raw = rows[id] == nil and raws[id]
+  local queue = raw and done_plain(id, raw, owner, item[2])
+  if not queue then
+    return false
+  end
+  raws[id] = nil
+  set('held:' .. owner, id, false)
+  count(leased, queue, -1)
+  count(endings, 'done', 1)
+  ended[#ended + 1] = id
+  return true
+end
+
 local function settle(item, by)
   local id, fence = item[1], item[2]
+  if not item[4] and settle_plain(item, by) then
+    return 0
+  end
   local r = row(id)
   if not r then
     return -2

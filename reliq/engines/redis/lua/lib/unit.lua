@@ -1,39 +1,66 @@
 -- needs: rows
--- What a script is about to write.  Nothing is written before everything was checked; then what frees memory goes
--- first, so that a full server lets settlements through, and then the rest.
-local hashes, zsets, sets = {}, {}, {}
+-- What a script has read and what it is about to write.  Nothing is written before everything was checked; then what
+-- frees memory goes first, so that a full server lets settlements through, and then the rest.
+local raws, rows, touched = {}, {}, {}
+local hashes, zsets, sets, lists = {}, {}, {}, {} -- by name, without the namespace
 local ended, woken, leased, endings = {}, {}, {}, {}
 local book
 
-local function into(kind, key, member, value)
-  local members = kind[key]
+local function into(kind, name, member, value)
+  local members = kind[name]
   if not members then
     members = {}
-    kind[key] = members
+    kind[name] = members
   end
   members[member] = value
 end
 
 local function hash(name, field, value) -- false: remove it
-  into(hashes, N .. name, field, value)
+  into(hashes, name, field, value)
 end
 
 local function zset(name, member, score) -- false: remove it
-  into(zsets, N .. name, member, score)
+  into(zsets, name, member, score)
 end
 
 local function set(name, member, there)
-  into(sets, N .. name, member, there)
+  into(sets, name, member, there)
 end
 
 -- What stands in a hash, as this script has it.
 local function read(name, field)
-  local members = hashes[N .. name]
+  local members = hashes[name]
   local value = members and members[field]
   if value == nil then
     return call('HGET', N .. name, field)
   end
   return value
+end
+
+-- Read many at once; what this script made of some stays.
+local function fetch(ids)
+  if #ids > 0 then
+    local found = call('HMGET', N .. 'message', unpack(ids))
+    local made = hashes.message or {}
+    for i = 1, #ids do
+      local id = ids[i]
+      raws[id] = made[id] == nil and found[i] or made[id]
+    end
+  end
+end
+
+-- The row of a message as this script has it, or false.
+local function row(id)
+  local r = rows[id]
+  if r == nil then
+    local raw = raws[id]
+    if raw == nil then
+      raw = read('message', id)
+    end
+    r = raw and { struct.unpack(LAYOUT, raw) }
+    rows[id] = r
+  end
+  return r
 end
 
 -- The next number of a counter of the books: 'accepted' or 'place'.
@@ -48,4 +75,18 @@ end
 
 local function count(counts, name, by)
   counts[name] = (counts[name] or 0) + by
+end
+
+-- When the record of an ended message goes: its id is in the list of that second.
+local bins = {}
+local function bin(id, gone)
+  local second = math.floor(gone / 1000)
+  local ids = bins[second]
+  if not ids then
+    local name = 'gone:' .. string.format('%.0f', second)
+    ids = {}
+    bins[second], lists[name] = ids, ids
+    zset('gone', name, second)
+  end
+  ids[#ids + 1] = id
 end

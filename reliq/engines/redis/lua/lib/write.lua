@@ -7,34 +7,58 @@ local function send(command, key, args)
   end
 end
 
-local function each(kind, remove, add)
+-- Remove what is to go; what is to come, by key: members for SADD, score and member for ZADD.
+local function each(kind, remove)
   local adding = {}
-  for key, members in pairs(kind) do
+  for name, members in pairs(kind) do
     local out, come = {}, {}
+    local n = 0
     for member, value in pairs(members) do
       if not value then
         out[#out + 1] = member
+      elseif value == true then
+        n = n + 1
+        come[n] = member
       else
-        if value ~= true then
-          come[#come + 1] = value
-        end
-        come[#come + 1] = member
+        come[n + 1], come[n + 2] = value, member
+        n = n + 2
       end
     end
-    send(remove, key, out)
-    if #come > 0 then
-      adding[key] = come
+    if #out > 0 then
+      send(remove, N .. name, out)
+    end
+    if n > 0 then
+      adding[name] = come
     end
   end
-  return adding, add
+  return adding
 end
 
--- HSET wants field and value, ZADD score and member.
-local function turned(pairs_)
-  for i = 1, #pairs_, 2 do
-    pairs_[i], pairs_[i + 1] = pairs_[i + 1], pairs_[i]
+local function add(command, adding)
+  for name, args in pairs(adding) do
+    send(command, N .. name, args)
   end
-  return pairs_
+end
+
+-- Remove the fields that go; those that come, with their values, by key.
+local function fields_of()
+  local coming = {}
+  for name, members in pairs(hashes) do
+    local out, come, n = {}, {}, 0
+    for field, value in pairs(members) do
+      if value then
+        come[n + 1], come[n + 2] = field, value
+        n = n + 2
+      else
+        out[#out + 1] = field
+      end
+    end
+    if #out > 0 then
+      send('HDEL', N .. name, out)
+    end
+    coming[name] = n > 0 and come or nil
+  end
+  return coming
 end
 
 -- Write what was gathered; a script that reads structures again calls this first.
@@ -43,18 +67,11 @@ local function write()
     local r = rows[id]
     hash('message', id, r and struct.pack(LAYOUT, unpack(r, 1, COLUMNS)))
   end
-  local members = each(sets, 'SREM', 'SADD')
-  local scores = each(zsets, 'ZREM', 'ZADD')
-  local fields = each(hashes, 'HDEL', 'HSET')
-  for key, args in pairs(members) do
-    send('SADD', key, args)
-  end
-  for key, args in pairs(scores) do
-    send('ZADD', key, args)
-  end
-  for key, args in pairs(fields) do
-    send('HSET', key, turned(args))
-  end
+  local members, scores, fields = each(sets, 'SREM'), each(zsets, 'ZREM'), fields_of()
+  add('SADD', members)
+  add('ZADD', scores)
+  add('HSET', fields)
+  add('RPUSH', lists)
   if book then
     call('HSET', N .. 'book', 'accepted', book.accepted, 'place', book.place)
   end
@@ -64,5 +81,6 @@ local function write()
   for queue, by in pairs(leased) do
     call('HINCRBY', N .. 'leased', queue, by)
   end
-  hashes, zsets, sets, touched, leased, endings, book = {}, {}, {}, {}, {}, {}, nil
+  hashes, zsets, sets, lists, touched, leased, endings, book = {}, {}, {}, {}, {}, {}, {}, nil
+  raws, bins = {}, {}
 end
