@@ -67,6 +67,7 @@ def _pool(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.option("--log-format", metavar="FORMAT", help="text or json.")
 @click.option("--health-file", metavar="PATH", help="Where `reliq health --file` looks.")
 @click.option("--no-beat", is_flag=True, hidden=True)
+@click.option("--end-with", type=int, metavar="FD", hidden=True)  # a pipe: the worker dies when it is closed
 @celery_flags
 @common_options
 @pass_target
@@ -77,13 +78,17 @@ def command(
     pool: str,
     health_file: str | None,
     no_beat: bool,
+    end_with: int | None,
     **settings: Any,
 ) -> None:
     """Run tasks until told to stop: SIGTERM or Ctrl-C lets running ones finish, a second one stops at once."""
     from reliq import log
     from reliq.loader import import_tasks
+    from reliq.worker import posix
     from reliq.worker.options import WorkerOptions, parse_queues
 
+    if end_with is not None:
+        posix.end_with(end_with)
     app = target.app
     if settings["imports"]:
         settings["imports"] = ",".join([*app.conf.imports, settings["imports"]])

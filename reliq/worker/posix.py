@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -32,6 +33,18 @@ def die_with_parent(parent: int) -> bool:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     return sys.platform == "win32" or os.getppid() == parent
+
+
+def end_with(fd: int) -> None:
+    """Kill this process when the other end of a pipe is closed: whoever holds it has died, however."""
+    os.set_inheritable(fd, False)
+
+    def watch() -> None:
+        while os.read(fd, 64):
+            pass
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="reliq-tether", daemon=True).start()
 
 
 def is_dead(pid: int) -> bool:

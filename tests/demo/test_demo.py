@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from reliq.testing.faults import tree
+
 SEED = "7"
 
 
@@ -113,6 +115,27 @@ def test_a_demo_that_is_interrupted_leaves_only_what_it_names(
     assert demo.returncode == 1 and len(left) == keep
     assert not running(f"-{demo.pid}"), "its workers serve a queue of that name"
     assert all(f"is left in {folder}" in errors for folder in left)
+
+
+def test_a_demo_that_is_killed_takes_its_workers_with_it(tmp_path: Path) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, "-u", "-m", "reliq", "demo", "--files", "200"],
+        env={**os.environ, "TMPDIR": str(tmp_path), "NO_COLOR": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert demo.stdout is not None
+    with demo.stdout:
+        while "killed worker" not in (line := demo.stdout.readline()):
+            assert line, "it ended before its first kill"
+        workers = [process for process in tree(demo.pid) if process.pid != demo.pid]
+        assert len(workers) >= 2
+        demo.kill()
+        demo.wait(timeout=10)
+    until = time.monotonic() + 10
+    while (left := [process for process in workers if process.alive]) and time.monotonic() < until:
+        os.sched_yield()
+    assert not [process for process in left if process.send(signal.SIGKILL)], "they ran on without it"
 
 
 @pytest.mark.full

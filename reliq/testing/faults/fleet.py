@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ __all__ = ["Fleet", "Worker"]
 
 
 class Worker:
-    """One `reliq worker` with its children; its output goes to a file."""
+    """One `reliq worker` with its children; its output goes to a file.  It dies with the process that started it."""
 
     def __init__(
         self,
@@ -28,9 +29,12 @@ class Worker:
     ) -> None:
         self.log = log
         self._asked = False
-        with open(log, "ab") as output:
+        watched, self._tether = os.pipe()
+        weakref.finalize(self, os.close, self._tether)
+        with open(log, "ab") as output, open(watched, "rb"):
             self._popen = subprocess.Popen(
-                [sys.executable, "-m", "reliq", "worker", *arguments],
+                [sys.executable, "-m", "reliq", "worker", "--end-with", str(watched), *arguments],
+                pass_fds=[watched],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
