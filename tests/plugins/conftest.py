@@ -17,9 +17,17 @@ def clock() -> VirtualClock:
     return VirtualClock()
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "redis"])
 def engine(request: pytest.FixtureRequest, clock: VirtualClock, tmp_path: Path) -> Iterator[Engine]:
-    url = "memory://" if request.param == "memory" else f"sqlite:///{tmp_path}/reliq.db?durability=off"
-    engine = open_engine(url, app="shop", clock=clock)
+    engine = open_engine(url_of(request, tmp_path), app="shop", clock=clock)
     yield engine
     engine.close()
+
+
+def url_of(request: pytest.FixtureRequest, folder: Path) -> str:
+    """An empty broker of the kind that the test is run for."""
+    if request.param == "redis":
+        server = request.getfixturevalue("reliq_redis")
+        server.flush()
+        return str(server.url)
+    return {"memory": "memory://", "sqlite": f"sqlite:///{folder}/reliq.db?durability=off"}[request.param]
