@@ -37,16 +37,18 @@ NAME = "reliq_inbox"
 
 
 def inbox_table(metadata: sa.MetaData) -> sa.Table:
-    """The inbox's table in a metadata of yours, so that Alembic finds it."""
+    """The inbox's table in a metadata of yours, so that Alembic finds it; Django's migration makes the same one."""
     return sa.Table(
         NAME,
         metadata,
-        sa.Column("key", sa.String(255), primary_key=True),
-        sa.Column("step", sa.String(MAX_STEP), primary_key=True, default=""),
+        sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), primary_key=True),
+        sa.Column("key", sa.String(255), nullable=False),
+        sa.Column("step", sa.String(MAX_STEP), nullable=False),
         sa.Column("fence", sa.BigInteger, nullable=False),
         sa.Column("done", sa.Boolean, nullable=False),
         sa.Column("result", sa.LargeBinary, nullable=True),
         sa.Column("claimed_at", sa.DateTime(timezone=True), nullable=False, index=True),
+        sa.UniqueConstraint("key", "step", name=f"{NAME}_key_step"),
     )
 
 

@@ -201,4 +201,4 @@ def test_both_inboxes_have_the_same_columns_so_that_a_project_can_use_either():
     from reliq_idempotency.sqlalchemy import inbox_table
 
     ours = {column.name for column in inbox_table(sa.MetaData()).columns}
-    assert {field.column for field in InboxRow._meta.get_fields()} - {"id"} == ours
+    assert {field.column for field in InboxRow._meta.get_fields()} == ours

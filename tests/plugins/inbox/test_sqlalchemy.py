@@ -350,7 +350,7 @@ def test_a_transaction_that_began_before_the_row_was_committed_does_not_enter_th
             session.execute(sa.text("SELECT 1 FROM payment"))  # the snapshot is taken here
             with postgresql.begin() as other:
                 row = {"key": current().idempotency_key, "fence": 1}
-                insert = "INSERT INTO reliq_inbox VALUES (:key, '', :fence, true, '\"paid\"', now())"
+                insert = "INSERT INTO reliq_inbox VALUES (1, :key, '', :fence, true, '\"paid\"', now())"
                 other.execute(sa.text(insert), row)
             with inbox(session):
                 entered.append(order)
