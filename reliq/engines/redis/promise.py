@@ -23,6 +23,7 @@ class Promise:
     def __init__(self, endpoint: Endpoint) -> None:
         self._where = endpoint.shown
         self._options = endpoint.options
+        self._clustered = endpoint.clustered
         self.words = "unknown until the server was reached"
         self.version = ""
 
@@ -30,6 +31,7 @@ class Promise:
         """`BrokerRefused` for a server that cannot be used."""
         info = _info(_ask(link, b"INFO"))
         self.version = info.get("valkey_version") or info.get("redis_version", "")
+        self._check_kind(info.get("redis_mode", info.get("server_mode", "standalone")))
         policy = info.get("maxmemory_policy", "noeviction")
         if policy != "noeviction" and info.get("maxmemory", "0") != "0" and not self._options.allow_eviction:
             raise BrokerRefused(
@@ -37,6 +39,15 @@ class Promise:
                 "set it to noeviction, or accept that with ?allow_eviction=1"
             )
         self.words = self._words(link, info)
+
+    def _check_kind(self, mode: str) -> None:
+        """A node of a cluster does not redirect us before it is too late; a sentinel keeps nothing at all."""
+        if mode == "sentinel":
+            raise BrokerRefused(f"{self._where} is a sentinel; write redis+sentinel://host:26379/mymaster")
+        if mode == "cluster" and not self._clustered:
+            raise BrokerRefused(
+                f"{self._where} is a node of a cluster; write redis+cluster:// instead of redis://"
+            )
 
     def wait_for_replicas(self, server: Any) -> None:
         """With `wait_replicas`: `BrokerUnavailable` when fewer have what was written."""
@@ -53,10 +64,9 @@ class Promise:
 
     def _words(self, link: Link, info: dict[str, str]) -> str:
         if info.get("aof_enabled") == "1":
-            answer = _ask(link, b"CONFIG", b"GET", b"appendfsync")
-            fsync = answer[1].decode() if isinstance(answer, list) and len(answer) > 1 else ""
-            words = _FSYNC.get(fsync, "an append-only file, whose fsync this user may not read")
-        elif info.get("rdb_last_save_time") and _saves(_ask(link, b"CONFIG", b"GET", b"save")):
+            fsync = _setting(link, "appendfsync")
+            words = _FSYNC.get(fsync or "", "an append-only file, whose fsync this user may not read")
+        elif _setting(link, "save") != "":
             words = "a crash of the server takes all since the last snapshot (no AOF)"
         else:
             words = "none on disk: a restart of the server takes everything"
@@ -71,8 +81,15 @@ class Promise:
         return words
 
 
-def _saves(answer: Any) -> bool:
-    return not isinstance(answer, list) or (len(answer) > 1 and answer[1] != b"")
+def _setting(link: Link, name: str) -> str | None:
+    """None: this user may not ask."""
+    answer = _ask(link, b"CONFIG", b"GET", name.encode())
+    if isinstance(answer, dict):  # RESP3; a list before
+        answer = [part for pair in answer.items() for part in pair]
+    if not isinstance(answer, list) or len(answer) < 2:
+        return None
+    value: bytes = answer[1]
+    return value.decode("utf-8", "replace")
 
 
 def _ask(link: Link, *parts: bytes) -> Any:

@@ -21,7 +21,7 @@ from reliq.policy.clock import Clock, SystemClock
 _PASSING = ("LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCKED", "NOREPLICAS", "ASK")
 _ELSEWHERE = ("READONLY", "MOVED")
 _FULL = ("OOM", "MISCONF")
-_REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "WRONGTYPE", "CROSSSLOT")
+_REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "CROSSSLOT")
 _MOVED = re.compile(r"MOVED \d+ (\S*):(\d+)")
 _PAUSE = 0.05  # seconds before a passing answer is asked for again
 
@@ -79,15 +79,23 @@ class Server:
 
     def finish(self, request: Request) -> Any:
         """The answer.  Every call of the port may be made twice, so one whose reply was lost is made again."""
+        lost = False
         try:
-            reply = request.link.result(request.call, request.deadline)
-        except BrokerUnavailable:
-            if self._closed or time.monotonic() >= request.deadline:
+            try:
+                reply = request.link.result(request.call, request.deadline)
+            except BrokerUnavailable:
+                lost = True
+                if self._closed or time.monotonic() >= request.deadline:
+                    raise
+                reply = self._asked_again(request)
+            while isinstance(reply, ReplyError):
+                reply = self._after(request, reply)
+            return reply
+        except (BrokerUnavailable, BrokerFull) as error:
+            if not lost or not getattr(error, "certain", True):
                 raise
-            reply = self._again(request)
-        while isinstance(reply, ReplyError):
-            reply = self._after(request, reply)
-        return reply
+            # The server may have acted on what it did not answer: what it says of the next try is not certain.
+            raise BrokerUnavailable(str(error), certain=False) from error
 
     def command(self, *parts: bytes, link: Link | None = None) -> Any:
         """A command that is no script; an error of the server's is raised."""
@@ -132,7 +140,7 @@ class Server:
         try:
             link = self._link
             if link is None or link.broken is not None:
-                opened = self._endpoint.open()
+                opened = self._endpoint.open(max(0.1, deadline - time.monotonic()))
                 link = Link(opened.sock, where=self.where, tls=opened.tls, on_close=opened.owner.disconnect)
                 try:
                     self._ready(link)
@@ -161,6 +169,16 @@ class Server:
         return link.result(
             link.send(self._data(request.script, request.arguments), request.deadline), request.deadline
         )
+
+    def _asked_again(self, request: Request) -> Any:
+        """Until there is a reply, or the time is over."""
+        while True:
+            try:
+                return self._again(request)
+            except BrokerUnavailable:
+                if self._closed or time.monotonic() + _PAUSE >= request.deadline:
+                    raise
+            time.sleep(_PAUSE)
 
     def _after(self, request: Request, error: ReplyError) -> Any:
         """What comes of a call that the server answered with an error: made again where that helps, else raised."""
@@ -192,6 +210,11 @@ class Server:
             return BrokerFull(f"Redis at {self.where} takes no more: {text}")
         if kind in _PASSING or kind in _ELSEWHERE:
             return BrokerUnavailable(f"Redis at {self.where} is not ready: {text}", certain=True)
+        if kind == "WRONGTYPE":
+            return BrokerRefused(
+                f"Redis at {self.where} has something of another application's among our keys {self.space}*: {text}; "
+                "find it with SCAN and TYPE, or keep ours elsewhere with ?prefix="
+            )
         if kind in _REFUSED:
             return BrokerRefused(f"Redis at {self.where} refuses: {text}")
         return BrokerError(f"Redis at {self.where} answered: {text}")
