@@ -85,9 +85,12 @@ class RedisEngine(RedisOperators, RedisStore):
         sent = [p for i, p in enumerate(publications) if i not in refused] if refused else publications
         answers: list[Published] = []
         if sent:
-            items = [pack.publication(p, payloads, 3) for p in sent]
-            plain = all(len(item) == pack.PLAIN for item in items)
-            told = self._server.run("publish_plain" if plain else "publish", pack.pack(items), *payloads)
+            if all(map(pack.is_plain, sent)):
+                runs = pack.runs(sent, payloads, 3)
+                told = self._server.run("publish_plain", pack.pack(runs), *payloads)
+            else:
+                items = [pack.publication(p, payloads, 3) for p in sent]
+                told = self._server.run("publish", pack.pack(items), *payloads)
             if isinstance(told, int):
                 answers = [Published(p.envelope.id, "accepted") for p in sent]
             else:

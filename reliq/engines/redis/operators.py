@@ -134,8 +134,8 @@ def _breach(row: Row) -> str | None:
     """Which rule a row breaks."""
     if row.leased != bool(row.claimed) and row.live:
         return "is leased if and only if an owner holds it"
-    if row.live == bool(row.ended) or row.live == bool(row.gone):
-        return "has an end, and is kept for a time, if and only if it ended"
+    if row.live == bool(row.ended) :
+        return "has an end if and only if it ended"
     if row.settled > row.fence:
         return "was settled under a fence it once had"
     if row.state == 4 and (row.settled == 0 or row.settled != row.fence):

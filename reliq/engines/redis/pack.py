@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import astuple
 
+from reliq.engines.redis.rows import row_end
 from reliq.errors import UndecodableMessage
 from reliq.ports.values import Found, Publication, Settled, Settlement, Value
 from reliq.wire.codec import encode
@@ -21,7 +22,6 @@ from reliq.wire.splice import splice
 WINDOW = 60_000  # ms in which the same random id is a duplicate
 CHOSEN_WINDOW = 86_400_000
 NO_LIMIT = 1 << 62
-PLAIN = 15  # fields of an item without guards and effects
 
 _encoder = msgspec.msgpack.Encoder()
 pack = _encoder.encode
@@ -29,37 +29,62 @@ unpack = msgspec.msgpack.Decoder().decode
 _TAGS = {kind: kind.__struct_config__.tag for union in (Guard, Effect) for kind in union.__args__}
 
 
-def item(envelope: Envelope, on_end: str | int = "") -> tuple[Any, ...]:
-    """An envelope as lua/lib/accept.lua takes it; `on_end` packed, or the number of the argument that has it."""
+def item(envelope: Envelope, end: str | int, on_end: str | int = "") -> tuple[Any, ...]:
+    """An envelope as lua/lib/newborn.lua takes it; `end` and `on_end` as text, or as the number of an argument."""
     return (
         envelope.id,
+        end,
         envelope.queue,
-        envelope.task,
         envelope.priority,
         -1 if envelope.eta is None else max(envelope.eta, 0),
         -1 if envelope.delay is None else envelope.delay,
         -1 if envelope.expires is None else max(envelope.expires, 0),
         -1 if envelope.expires_in is None else max(envelope.expires_in, 0),
         -1 if envelope.expires_after_due is None else max(envelope.expires_after_due, 0),
-        envelope.max_crashes,
-        envelope.keep,
-        envelope.keep_failed,
-        int(envelope.keep_result),
-        CHOSEN_WINDOW if envelope.chosen else WINDOW,
         on_end,
     )
 
 
-def publication(given: Publication, arguments: list[bytes], first: int) -> tuple[Any, ...]:
-    """The item with what else belongs to its acceptance; its `on_end` joins `arguments`, numbered from `first`."""
+def is_plain(given: Publication) -> bool:
+    """Whether it is due at once, does not expire and holds nothing."""
     envelope = given.envelope
+    return (
+        envelope.eta is None
+        and envelope.delay is None
+        and envelope.expires is None
+        and envelope.expires_in is None
+        and envelope.expires_after_due is None
+        and not (envelope.on_end or given.guards or given.effects)
+    )
+
+
+def runs(given: Sequence[Publication], arguments: list[bytes], first: int) -> list[list[Any]]:
+    """Plain publications as publish_plain.lua takes them; the ends of their rows join `arguments`."""
+    numbers: dict[bytes, int] = {}
+    found: list[list[Any]] = []
+    for publication in given:
+        envelope = publication.envelope
+        end = row_end(envelope, _window(envelope))
+        number = numbers.get(end)
+        if number is None:
+            arguments.append(end)
+            number = numbers[end] = first + len(arguments) - 1
+        if not found or found[-1][0] != number:
+            found.append([number, envelope.queue, envelope.priority, []])
+        found[-1][3].append(envelope.id)
+    return found
+
+
+def publication(given: Publication, arguments: list[bytes], first: int) -> tuple[Any, ...]:
+    """Any publication as publish.lua takes it; bytes that it names join `arguments`, numbered from `first`."""
+    envelope = given.envelope
+    arguments.append(row_end(envelope, _window(envelope)))
+    end = first + len(arguments) - 1
     on_end: str | int = ""
     if envelope.on_end:
         arguments.append(pack(_endings(envelope.on_end)))
-        on_end = first + len(arguments) - 1
-    if not given.guards and not given.effects:
-        return item(envelope, on_end)
-    return (*item(envelope, on_end), rows(given.guards) or None, rows(given.effects) or None)
+        on_end = end + 1
+    return (*item(envelope, end, on_end), rows(given.guards) or None, rows(given.effects) or None)
 
 
 def settlement(given: Settlement, arguments: list[bytes], first: int, *, owner: bool) -> tuple[Any, ...]:
@@ -120,6 +145,10 @@ def text(given: str | None) -> str | None:
     return given if given is None or "\0" not in given else given.replace("\0", "\ufffd")
 
 
+def _window(envelope: Envelope) -> int:
+    return CHOSEN_WINDOW if envelope.chosen else WINDOW
+
+
 def _plain(field: Any) -> Any:
     return field.decode("latin-1") if type(field) is bytes else field
 
@@ -133,7 +162,11 @@ def _endings(endings: Sequence[Ending]) -> list[tuple[Any, ...]]:
 
 def _follow_up(after: FollowUp) -> tuple[Any, ...]:
     envelope = after.envelope
-    accepted = item(envelope, pack(_endings(envelope.on_end)).decode("latin-1") if envelope.on_end else "")
+    accepted = item(
+        envelope,
+        row_end(envelope, _window(envelope)).decode("latin-1"),
+        pack(_endings(envelope.on_end)).decode("latin-1") if envelope.on_end else "",
+    )
     payload = encode(envelope, limit=NO_LIMIT)
     if not after.takes:
         return (accepted, "", payload.decode("latin-1"))

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from reliq.ports.values import Record, State, Transition
+from reliq.wire.message import Envelope
 
 NAMES: dict[int, State] = {0: "ready", 2: "due", 3: "leased", 4: "done", 5: "failed", 6: "dropped"}
 CODES: dict[str, str] = {name: str(code) for code, name in NAMES.items()}
-_NUMBERS = struct.Struct("<BQ4I8Q8B2I6Q")
+_STATIC = struct.Struct("<Q8B2I3Q")
+_NUMBERS = struct.Struct("<BQ4I5Q4QQ8B2I3Q")
 
 
 class Row(NamedTuple):
@@ -22,27 +24,26 @@ class Row(NamedTuple):
     retries: int
     crashes: int
     snoozes: int
-    published: int
-    due: int
     fence: int
     claim: int
     claimed: int
     settled: int
     ended: int
-    gone: int
-    priority: int
-    cancel: int
-    keep_result: int
-    has_value: int
-    has_error: int
-    has_story: int
-    has_end: int
-    erred: int
-    life: int
-    max_crashes: int
+    published: int
+    due: int
     place: int
     accepted: int
     promoted: int
+    cancel: int
+    has_error: int
+    has_end: int
+    erred: int
+    has_value: int
+    has_story: int
+    priority: int
+    keep_result: int
+    life: int
+    max_crashes: int
     window: int
     keep: int
     keep_failed: int
@@ -58,6 +59,11 @@ class Row(NamedTuple):
     @property
     def leased(self) -> bool:
         return self.state == 3
+
+    @property
+    def gone(self) -> int | None:
+        """When the record is purged."""
+        return self.ended + (self.keep_failed if self.state == 5 else self.keep) if self.ended else None
 
     def record(
         self,
@@ -86,7 +92,7 @@ class Row(NamedTuple):
             owner=self.owner if self.leased else None,
             claimed=self.claimed if self.leased else None,
             ended=self.ended or None,
-            gone=self.gone or None,
+            gone=self.gone,
             alone=self.live and self.crashes > 0,
             cancel=bool(self.cancel),
             payload=payload,
@@ -94,6 +100,17 @@ class Row(NamedTuple):
             error=error,
             transitions=transitions,
         )
+
+
+def row_end(envelope: Envelope, window: int) -> bytes:
+    """The end of a new row, from `promoted` on: what the server has nothing to say about."""
+    return (
+        _STATIC.pack(
+            *(0, 0, 0, bool(envelope.on_end), 0, 0, 0, envelope.priority, envelope.keep_result, 1),
+            *(envelope.max_crashes, window, envelope.keep, envelope.keep_failed),
+        )
+        + f"{envelope.queue}\0{envelope.task}\0\0\0".encode()
+    )
 
 
 def read_row(raw: bytes) -> Row:

@@ -1,6 +1,6 @@
 -- Accept messages.
 -- KEYS  1 namespace
--- ARGV  1 now; 2 the items (accept.lua), each with its guards and effects at 16 and 17, as MessagePack; 3.. payloads
+-- ARGV  1 now; 2 the items (newborn.lua), each with its guards and effects at 11 and 12, as MessagePack; 3.. payloads
 -- Returns how many, when all were accepted; else a MessagePack list: 0 accepted, 1 duplicate, or what a guard found
 -- O(n log m) for n items among m that wait
 -- needs: finish guards write wake
@@ -11,7 +11,7 @@ end
 fetch(ids)
 for i = 1, #items do
   local item, answer = items[i], 0
-  local guards, effects = item[16], item[17]
+  local guards, effects = item[11], item[12]
   if known(ids[i]) then
     answer = 1
   else

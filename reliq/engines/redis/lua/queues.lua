@@ -2,10 +2,24 @@
 -- KEYS  1 namespace
 -- ARGV  1 now; 2 a queue, or '' for all; 3 how many ready ones are looked at for the oldest, 0 for none
 -- Returns a MessagePack list of {queue, ready, due, leased, since when the oldest ready one waits or false}
--- O(queues + looked at)
--- needs: moves
-local names = ARGV[2] ~= '' and { ARGV[2] } or call('SMEMBERS', N .. 'queues')
-local most, found = tonumber(ARGV[3]), {}
+-- O(queues + leased + looked at)
+-- needs: owners
+local most, found, names, held = tonumber(ARGV[3]), {}, {}, {}
+for _, owner in ipairs(call('HKEYS', N .. 'owner')) do
+  for _, id in ipairs(held_by(owner)) do
+    count(held, row(id)[QUEUE], 1)
+  end
+end
+if ARGV[2] ~= '' then
+  names[ARGV[2]] = true
+else
+  for _, queue in ipairs(call('SMEMBERS', N .. 'queues')) do
+    names[queue] = true
+  end
+  for queue in pairs(held) do
+    names[queue] = true
+  end
+end
 
 local function look(ids, oldest)
   fetch(ids)
@@ -16,7 +30,7 @@ local function look(ids, oldest)
   return oldest
 end
 
-for i, queue in ipairs(names) do
+for queue in pairs(names) do
   local ready, charged = call('ZCARD', N .. 'ready:' .. queue), call('ZCARD', N .. 'charged:' .. queue)
   local oldest = false
   if most > 0 then
@@ -30,7 +44,6 @@ for i, queue in ipairs(names) do
       end
     end
   end
-  local held = tonumber(call('HGET', N .. 'leased', queue) or 0)
-  found[i] = { queue, ready + charged, call('ZCARD', N .. 'due:' .. queue), held, oldest }
+  found[#found + 1] = { queue, ready + charged, call('ZCARD', N .. 'due:' .. queue), held[queue] or 0, oldest }
 end
 return cmsgpack.pack(found)

@@ -24,9 +24,8 @@ left = left - #dropped
 for _, queue in ipairs(call('SMEMBERS', N .. 'queues')) do
   left = left - (left > 0 and promote_due(queue, left) or 0)
   local waits = call('EXISTS', N .. 'ready:' .. queue, N .. 'due:' .. queue, N .. 'charged:' .. queue)
-  if waits == 0 and (tonumber(call('HGET', N .. 'leased', queue)) or 0) == 0 then
+  if waits == 0 then
     set('queues', queue, false)
-    hash('leased', queue, false)
   end
 end
 if left > 0 then

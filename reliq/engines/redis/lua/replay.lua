@@ -21,11 +21,10 @@ hash('error', id, false)
 count(endings, 'failed', -1)
 r[QUEUE] = ARGV[3] ~= '' and ARGV[3] or r[QUEUE]
 r[ATTEMPT], r[RETRIES], r[CRASHES], r[SNOOZES], r[CANCEL], r[EXPIRES] = 0, 0, 0, 0, 0, 0
-r[LIFE], r[DUE], r[ENDED], r[GONE] = r[LIFE] + 1, now, 0, 0
+r[LIFE], r[DUE], r[ENDED] = r[LIFE] + 1, now, 0
 r[HAS_VALUE], r[HAS_ERROR], r[ERRED] = 0, 0, 0
 r[PLACE] = number('place')
 wait(id, r, IS_READY, 'replayed')
-set('queues', r[QUEUE], true)
 take(guards, now)
 finish()
 write()

@@ -5,7 +5,6 @@ local function lease(id, r, name, seq)
   r[ATTEMPT] = r[ATTEMPT] + 1
   r[FENCE] = math.max(r[FENCE] + 1, now * 1000)
   set('held:' .. name, id, true)
-  count(leased, r[QUEUE], 1)
   touched[id] = true
 end
 
@@ -47,7 +46,6 @@ local function lease_ready(queues, limit, name, seq)
           raws[id] = nil
           zset(line, id, false)
           set(holds, id, true)
-          count(leased, queue, 1)
         else
           meta = lease_row(id, name, seq)
         end

@@ -12,7 +12,6 @@ end
 local function leave(id, r)
   if r[STATE] == IS_LEASED then
     set('held:' .. r[OWNER], id, false)
-    count(leased, r[QUEUE], -1)
     if r[CANCEL] == 1 then
       set('stop:' .. r[OWNER], id, false)
     end
@@ -25,7 +24,7 @@ local function leave(id, r)
 end
 
 local function tied(moment, r)
-  return moment * TIES + r[ACCEPTED] % TIES
+  return string.format('%d', moment * TIES + r[ACCEPTED] % TIES)
 end
 
 -- A row that left its place waits again, ready or due.
@@ -34,11 +33,12 @@ local function wait(id, r, state, reason)
   if state == IS_DUE then
     zset(stands_in(r), id, tied(r[DUE], r))
   else
-    zset(stands_in(r), id, (9 - r[PRIORITY]) * BAND + r[PLACE])
+    zset(stands_in(r), id, string.format('%d', (9 - r[PRIORITY]) * BAND + r[PLACE]))
   end
   if r[EXPIRES] > 0 then
     zset('expiring', id, tied(r[EXPIRES], r))
   end
+  set('queues', r[QUEUE], true)
   if state == IS_READY or r[DUE] <= now + SOON then
     count(woken, r[QUEUE], 1)
   end
@@ -78,6 +78,11 @@ local function give_back(id, r, refund, reason)
   wait(id, r, IS_READY, reason)
 end
 
+-- When the record of an ended message goes.
+local function gone_at(r)
+  return r[ENDED] + (r[STATE] == IS_FAILED and r[KEEP_FAILED] or r[KEEP])
+end
+
 -- A live message ends; whoever makes the step calls `finish`.
 local function conclude(id, r, state, reason, value, err)
   leave(id, r)
@@ -95,8 +100,7 @@ local function conclude(id, r, state, reason, value, err)
     r[HAS_ERROR], r[ERRED] = 1, 1
   end
   r[STATE], r[REASON], r[ENDED] = state, reason or '', now
-  r[GONE] = now + (state == IS_FAILED and r[KEEP_FAILED] or r[KEEP])
-  bin(id, r[GONE])
+  bin(id, gone_at(r))
   if state == IS_FAILED then
     zset('failed', id, r[ACCEPTED])
   end

@@ -1,7 +1,16 @@
 -- needs: rows
--- A new message's row.  An item: id, queue, task, priority, eta, delay, expires, expires_in, expires_after_due,
--- max_crashes, keep, keep_failed, keep_result, window, on_end (the number of an argument, bytes as text, or '' for
--- none); -1 stands for "not said" in a time.
+-- A new message.  An item: id, the end of its row (from PROMOTED on; a number as for on_end), queue, priority, eta, delay, expires,
+-- expires_in, expires_after_due, on_end (the number of an argument, bytes as text, or '' for none); -1 stands for "not
+-- said" in a time.
+local function raw(text) -- bytes that travelled as text
+  if not text:find('[\194\195]') then
+    return text
+  end
+  return (text:gsub('([\194\195])([\128-\191])', function(high, low)
+    return high == '\194' and low or string.char(low:byte() + 64)
+  end))
+end
+
 local function due_of(item)
   return item[5] >= 0 and math.max(item[5], now) or now + math.max(item[6], 0)
 end
@@ -17,13 +26,7 @@ local function expires_of(item, due)
   return first < 0 and 0 or math.max(first, 1)
 end
 
-local function newborn(item, due, accepted, place)
-  return struct.pack(
-    LAYOUT,
-    due > now and IS_DUE or IS_READY, expires_of(item, due), 0, 0, 0, 0, now, due,
-    0, 0, 0, 0, 0, 0,
-    item[4], 0, item[13], 0, 0, 0, item[15] ~= '' and 1 or 0, 0,
-    1, item[10], place, accepted, 0, now + item[14], item[11], item[12],
-    item[2], item[3], '', ''
-  )
+local function newborn(item, due, place, accepted)
+  local head = struct.pack(HEAD, due > now and IS_DUE or IS_READY, expires_of(item, due), 0, 0, 0, 0, 0, 0, 0, 0, 0)
+  return head .. struct.pack(MOMENTS, now, due, place, accepted) .. (ARGV[item[2]] or raw(item[2]))
 end

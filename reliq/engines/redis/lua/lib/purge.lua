@@ -1,4 +1,4 @@
--- needs: write
+-- needs: moves write
 -- The record of an ended message goes; its id stays a duplicate until its window is over.
 local function erase_message(id, r)
   for _, name in ipairs({ 'message', 'payload', 'value', 'error', 'story', 'on_end', 'waiting' }) do
@@ -7,8 +7,8 @@ local function erase_message(id, r)
   if r[STATE] == IS_FAILED then
     zset('failed', id, false)
   end
-  if r[WINDOW] > now then
-    zset('tomb', id, r[WINDOW])
+  if r[PUBLISHED] + r[WINDOW] > now then
+    zset('tomb', id, r[PUBLISHED] + r[WINDOW])
   end
   rows[id], touched[id] = false, nil
 end
@@ -25,10 +25,10 @@ local function purge_gone(limit)
     local kept = {}
     for _, id in ipairs(ids) do
       local r = row(id)
-      if r and r[STATE] > IS_LEASED and r[GONE] <= now then
+      if r and r[STATE] > IS_LEASED and gone_at(r) <= now then
         erase_message(id, r)
         purged = purged + 1
-      elseif r and not whole and math.floor(r[GONE] / 1000) == second then
+      elseif r and not whole and math.floor(gone_at(r) / 1000) == second then
         kept[#kept + 1] = id
       end
     end

@@ -20,16 +20,13 @@ local function put_off(id, r, kind, item, err)
   postpone(id, r, due, item[5], attempt, err)
 end
 
-local function settle_plain(item, by)
-  local id, owner = item[1], item[3] or by
+local function settle_plain(id, owner, fence)
   local raw = rows[id] == nil and raws[id]
-  local queue = raw and done_plain(id, raw, owner, item[2])
-  if not queue then
+  if not raw or not done_plain(id, raw, '\0' .. owner .. '\0\0', fence) then
     return false
   end
   raws[id] = nil
   set('held:' .. owner, id, false)
-  count(leased, queue, -1)
   count(endings, 'done', 1)
   ended[#ended + 1] = id
   return true
@@ -37,7 +34,7 @@ end
 
 local function settle(item, by)
   local id, fence = item[1], item[2]
-  if not item[4] and settle_plain(item, by) then
+  if not item[4] and settle_plain(id, item[3] or by, fence) then
     return 0
   end
   local r = row(id)

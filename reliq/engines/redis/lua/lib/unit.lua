@@ -3,7 +3,7 @@
 -- frees memory goes first, so that a full server lets settlements through, and then the rest.
 local raws, rows, touched = {}, {}, {}
 local hashes, zsets, sets, lists = {}, {}, {}, {} -- by name, without the namespace
-local ended, woken, leased, endings = {}, {}, {}, {}
+local ended, woken, endings = {}, {}, {}
 local book
 
 local function into(kind, name, member, value)

@@ -78,9 +78,6 @@ local function write()
   for name, by in pairs(endings) do
     call('HINCRBY', N .. 'book', name, by)
   end
-  for queue, by in pairs(leased) do
-    call('HINCRBY', N .. 'leased', queue, by)
-  end
-  hashes, zsets, sets, lists, touched, leased, endings, book = {}, {}, {}, {}, {}, {}, {}, nil
+  hashes, zsets, sets, lists, touched, endings, book = {}, {}, {}, {}, {}, {}, nil
   raws, bins = {}, {}
 end
