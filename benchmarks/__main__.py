@@ -1,35 +1,87 @@
-"""`python -m benchmarks sqlite`: measure, print the tables, and the goals that are met and missed."""
+"""`python -m benchmarks sqlite | race | faults_peers`: measure, print the tables, and the goals met and missed."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from dataclasses import fields, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
-from benchmarks import sqlite
-from benchmarks.report import as_data, as_text
+from reliq.testing.servers import NoServer
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What can be run: its settings become flags, its outcome tables."""
+
+    settings: type[Any]
+    run: Callable[[Any, Callable[[str], None]], Any]
+    as_text: Callable[[Any, Any], Iterator[str]]
+    as_data: Callable[[Any, Any], dict[str, Any]]
+    help: Mapping[str, str] = field(default_factory=dict)
+
+
+def _sqlite() -> Command:
+    from benchmarks import report, sqlite
+
+    return Command(sqlite.Settings, sqlite.run, report.as_text, report.as_data)
+
+
+def _race() -> Command:
+    from benchmarks.race import report, run, settings
+
+    return Command(settings.Settings, run.run, report.as_text, report.as_data, settings.HELP)
+
+
+def _faults_peers() -> Command:
+    from benchmarks import faults_peers as found
+
+    return Command(found.Settings, found.run, found.as_text, found.as_data, found.HELP)
+
+
+COMMANDS = {"sqlite": _sqlite, "race": _race, "faults_peers": _faults_peers}
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("what", choices=["sqlite"])
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
-    for field in fields(sqlite.Settings):
-        kind = type(field.default)
-        parser.add_argument(f"--{field.name.replace('_', '-')}", type=kind, help=f"default: {field.default}")
-    given = {name: value for name, value in vars(parser.parse_args(arguments)).items() if value is not None}
-    del given["what"]
-    path: Path | None = given.pop("json", None)
-    settings = replace(sqlite.Settings(), **given)
-    figures = sqlite.run(settings, lambda text: print(text, file=sys.stderr, flush=True))
-    for line in as_text(figures, settings):
+    command, settings, path = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        found = command.run(settings, lambda text: print(text, file=sys.stderr, flush=True))
+    except (ValueError, NoServer) as error:
+        print(error, file=sys.stderr)
+        return 2
+    for line in command.as_text(found, settings):
         print(line)
     if path is not None:
-        path.write_text(json.dumps(as_data(figures, settings), indent=2) + "\n")
-    return 0
+        path.write_text(json.dumps(command.as_data(found, settings), indent=2) + "\n")
+    return 1 if getattr(found, "failures", None) else 0
+
+
+def parse(arguments: list[str]) -> tuple[Command, Any, Path | None]:
+    """What to run, its settings, and where its figures go."""
+    first = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    first.add_argument("what", choices=COMMANDS)
+    command = COMMANDS[first.parse_args(arguments[:1]).what]()
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks {arguments[0]}")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there as well")
+    for setting in fields(command.settings):
+        default = setting.default
+        parser.add_argument(
+            f"--{setting.name.replace('_', '-')}",
+            type=type(default),
+            help=command.help.get(setting.name, f"default: {default}").replace("%", "%%"),
+        )
+    given = {
+        name: value for name, value in vars(parser.parse_args(arguments[1:])).items() if value is not None
+    }
+    path: Path | None = given.pop("json", None)
+    return command, command.settings(**given), path
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

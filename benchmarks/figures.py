@@ -40,10 +40,15 @@ class Figures:
         return figure.median if figure else None
 
     def ratio(self, name: str, over: str) -> float | None:
-        """The median of the rounds' ratios: what slowed a whole round down slowed both sides down."""
+        """The median of the rounds' ratios: what slowed a whole round down slowed both sides down.
+
+        Where one side lacks a round it is the ratio of the medians; None for a side that was not measured, or is 0.
+        """
         upper, lower = self._by_name.get(name), self._by_name.get(over)
-        if upper is None or lower is None:
+        if upper is None or lower is None or not all(lower.samples):
             return None
+        if len(upper.samples) != len(lower.samples):
+            return upper.median / lower.median
         return statistics.median(a / b for a, b in zip(upper.samples, lower.samples, strict=True))
 
     def __iter__(self) -> Iterator[Figure]:

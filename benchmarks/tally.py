@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 from pathlib import Path
+from threading import Lock
 from time import monotonic, sleep
 from typing import NamedTuple
 
@@ -30,15 +31,17 @@ class Tally:
 
     def __init__(self) -> None:
         self._cells: memoryview[float] | None = None
+        self._lock = Lock()  # several threads may share the process
 
     def hit(self) -> None:
-        cells = self._cells
-        if cells is None:
-            self._cells = cells = _board(Path(os.environ[FOLDER], f"{os.getpid()}.tally"), 3)
-            _await_others(int(os.environ.get(TOGETHER, "1")))
-            cells[_FIRST] = monotonic()
-        cells[_LAST] = monotonic()
-        cells[_COUNT] += 1
+        with self._lock:
+            cells = self._cells
+            if cells is None:
+                self._cells = cells = _board(Path(os.environ[FOLDER], f"{os.getpid()}.tally"), 3)
+                _await_others(int(os.environ.get(TOGETHER, "1")))
+                cells[_FIRST] = monotonic()
+            cells[_LAST] = monotonic()
+            cells[_COUNT] += 1
 
 
 class Stamps:

@@ -1,0 +1,83 @@
+"""All rounds: in each, every measure, and in each of those every side takes its turn."""
+
+from __future__ import annotations
+
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+from benchmarks.figures import Figures
+from benchmarks.race.environments import python_of, versions_in
+from benchmarks.race.measures import MEASURES
+from benchmarks.race.rig import Rig
+from benchmarks.race.server import serving
+from benchmarks.race.settings import Settings
+from benchmarks.race.sides import Side, chosen
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run found; `failures` are the measures that could not be made, and why."""
+
+    sides: tuple[Side, ...]
+    figures: Figures
+    redis: str
+    versions: dict[str, dict[str, str]]
+    failures: list[str] = field(default_factory=list)
+
+
+def run(settings: Settings, say: Say) -> Outcome:
+    """The whole race.  Whatever was started has ended when this returns or raises."""
+    sides = chosen(settings.only, settings.also)
+    if unknown := set(settings.steps) - MEASURES.keys():
+        raise ValueError(f"no measure is named {', '.join(sorted(unknown))}; there are {', '.join(MEASURES)}")
+    with ending_on_signals(), tempfile.TemporaryDirectory(prefix="reliq-race-") as folder:
+        versions = {side.name: versions_of(side, say) for side in sides}
+        with serving() as server:
+            rig = Rig(settings, server, Path(folder))
+            found = Outcome(sides, rig.figures, server.version, versions)
+            for number in range(1, settings.rounds + 1):
+                _round(rig, number, found, say)
+    return found
+
+
+def versions_of(side: Side, say: Say) -> dict[str, str]:
+    """What is installed for a side, which is installed first where need be."""
+    say(f"environment of {side.name}")
+    return versions_in(python_of(side.name.partition("-")[0], side.requirements))
+
+
+def _round(rig: Rig, number: int, found: Outcome, say: Say) -> None:
+    for name, measure in MEASURES.items():
+        if (rig.settings.steps and name not in rig.settings.steps) or (measure.once and number > 1):
+            continue
+        for side in found.sides:
+            if not measure.of(side):
+                continue
+            say(f"round {number} of {rig.settings.rounds}: {name}, {side.name}")
+            try:
+                measure.run(rig, side)
+            except (RuntimeError, TimeoutError) as error:
+                found.failures.append(f"round {number}, {name}, {side.name}: {error}")
+                say(found.failures[-1])
+
+
+@contextmanager
+def ending_on_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the race as Ctrl-C does: through every `finally`."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + signum)
+
+    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
