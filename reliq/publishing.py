@@ -24,7 +24,7 @@ from reliq.wire.codec import MAX_HEADERS
 from reliq.wire.message import WIRE_VERSION, Ending, Envelope, FollowUp
 
 if TYPE_CHECKING:
-    from reliq.app import Reliq
+    from reliq.app import Defaults, Reliq
     from reliq.tasks import Signature, Task
 
 logger = logging.getLogger("reliq.publish")
@@ -52,7 +52,10 @@ class Publisher:
         """
         if not task.chain.publish:
             body = task.compiled.encode(args, kwargs)
-            envelope = self.envelope(task, body, call) if call else self._plain(task, body)
+            if call:
+                envelope = self.envelope(task, body, call)
+            else:
+                envelope = _plain(task, body, self.app.defaults(task), self._running())
             published = self._send([Publication(envelope)])[0]
             if published.status == "refused":
                 raise _error_of(published)
@@ -70,6 +73,8 @@ class Publisher:
 
         Where the broker fails as a whole, that is raised, unless a middleware made something else of it.
         """
+        if not any(task.chain.publish for task in {call[0] for call in calls}):
+            return self._without_hooks(calls)
         flights: list[Flight] = []
         try:
             for call in calls:
@@ -90,6 +95,34 @@ class Publisher:
             flight.land(published, _error_of(published) if published.status == "refused" else None)
         return [f.outcome() for f in flights]
 
+    def _without_hooks(
+        self,
+        calls: Sequence[tuple[Task[..., Any], tuple[Any, ...], dict[str, Any], Mapping[str, Any] | None]],
+    ) -> list[Handle[Any] | Exception]:
+        """`many` for tasks whose publish nobody hooks into."""
+        app = self.app
+        outcomes: list[Handle[Any] | Exception] = []
+        publications: list[Publication] = []
+        places: list[int] = []
+        last, running = None, self._running()
+        for task, args, kwargs, call in calls:
+            try:
+                if task is not last:
+                    encode, defaults, last = task.compiled.encode, app.defaults(task), task
+                body = encode(args, kwargs)
+                envelope = self.envelope(task, body, call) if call else _plain(task, body, defaults, running)
+            except Exception as error:
+                outcomes.append(error)
+                continue
+            places.append(len(outcomes))
+            outcomes.append(Handle(app, envelope.id, task))
+            publications.append(Publication(envelope))
+        answers = self._send(publications) if publications else []
+        for place, published in zip(places, answers, strict=True):
+            if published.status == "refused":
+                outcomes[place] = _error_of(published)
+        return outcomes
+
     def _send(self, publications: list[Publication]) -> list[Published]:
         try:
             broker = self.app.broker
@@ -108,30 +141,10 @@ class Publisher:
 
     # --- envelopes ---
 
-    def _plain(self, task: Task[..., Any], body: bytes) -> Envelope:
-        """The envelope of a call without options and hooks: most calls, so only what differs is looked at."""
-        app = self.app
-        defaults = app.defaults(task)
-        id = new_id()
-        if len(body) > defaults.max_message:
-            raise _too_large(f"arguments of {len(body):,} bytes", task.name, id, defaults.max_message)
+    def _running(self) -> Envelope | None:
+        """The message whose task publishes."""
         running = _current.get()
-        parent = running.envelope if running is not None and running.app is app else None
-        return Envelope(
-            v=WIRE_VERSION,
-            id=id,
-            task=task.name,
-            queue=defaults.queue,
-            body=body,
-            priority=defaults.priority,
-            expires_in=defaults.expires_in,
-            max_crashes=defaults.max_crashes,
-            keep=defaults.keep_ignored if defaults.ignore_result else defaults.keep,
-            keep_failed=defaults.keep_failed,
-            keep_result=not defaults.ignore_result,
-            root=None if parent is None else parent.root or parent.id,
-            parent=None if parent is None else parent.id,
-        )
+        return running.envelope if running is not None and running.app is self.app else None
 
     def envelope(
         self,
@@ -143,7 +156,6 @@ class Publisher:
         """What travels: the call's options over the task's, with what the publish hooks wrote."""
         app = self.app
         defaults = app.defaults(task)
-        running = _current.get()
         if ctx is not None:
             id, queue, headers = ctx.id, ctx.queue, ctx.headers
             eta, delay = ctx.eta, ctx.delay
@@ -162,7 +174,7 @@ class Publisher:
             if links:
                 on_end = (*on_end, *links)
         ignore = call.get("ignore_result", defaults.ignore_result)
-        parent = running.envelope if running is not None and running.app is app else None
+        parent = self._running()
         return Envelope(
             v=WIRE_VERSION,
             id=id,
@@ -207,6 +219,28 @@ class Publisher:
         for hook in task.chain.publish:
             prepare(hook, ctx)
         return FollowUp(self.envelope(task, body, call, ctx), takes)  # type: ignore[arg-type]
+
+
+def _plain(task: Task[..., Any], body: bytes, defaults: Defaults, parent: Envelope | None) -> Envelope:
+    """The envelope of a call without options and hooks: most calls, so only what differs is looked at."""
+    id = new_id()
+    if len(body) > defaults.max_message:
+        raise _too_large(f"arguments of {len(body):,} bytes", task.name, id, defaults.max_message)
+    return Envelope(
+        v=WIRE_VERSION,
+        id=id,
+        task=task.name,
+        queue=defaults.queue,
+        body=body,
+        priority=defaults.priority,
+        expires_in=defaults.expires_in,
+        max_crashes=defaults.max_crashes,
+        keep=defaults.keep_ignored if defaults.ignore_result else defaults.keep,
+        keep_failed=defaults.keep_failed,
+        keep_result=not defaults.ignore_result,
+        root=None if parent is None else parent.root or parent.id,
+        parent=None if parent is None else parent.id,
+    )
 
 
 def _size(headers: Mapping[str, str]) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from reliq.errors import MessageTooLarge, UndecodableMessage, UnknownWireVersion
@@ -27,6 +29,14 @@ def encode(envelope: Envelope, *, limit: int = HARD_MAX_MESSAGE) -> bytes:
             limit=limit,
         )
     return data
+
+
+def encode_many(envelopes: Iterable[Envelope], *, limit: int = HARD_MAX_MESSAGE) -> list[bytes]:
+    """All of them as bytes; one that cannot be encoded, or is too large, is an error for all."""
+    encoded = list(map(_encoder.encode, envelopes))
+    if encoded and max(map(len, encoded)) > limit:
+        raise MessageTooLarge(f"A message beyond the limit of {limit:,} bytes", limit=limit)
+    return encoded
 
 
 def decode(data: bytes, *, limit: int = HARD_MAX_MESSAGE) -> Envelope:

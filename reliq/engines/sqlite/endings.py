@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from reliq.engines.sqlite.connection import Step
 from reliq.engines.sqlite.effects import apply_effects
-from reliq.engines.sqlite.insert import insert, values_of
+from reliq.engines.sqlite.insert import insert
 from reliq.engines.sqlite.rows import CODES, Row
 from reliq.errors import UndecodableMessage
 from reliq.wire.codec import decode_endings, encode
@@ -76,8 +76,7 @@ class Endings:
         """
         for follow_up in follow_ups:
             envelope = _filled(follow_up, parent, result)
-            payload = encode(envelope, limit=1 << 62)
-            insert(self._step, values_of(envelope, payload, self._step.now, self._step.places()))
+            insert(self._step, envelope, encode(envelope, limit=1 << 62))
 
     def finish(self) -> int:
         """Apply `on_end` of all that ended, also of what that ends; how many effects were skipped."""
