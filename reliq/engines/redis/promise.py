@@ -94,13 +94,20 @@ def _setting(link: Link, name: str) -> str | None:
 
 def _ask(link: Link, *parts: bytes) -> Any:
     deadline = time.monotonic() + TIMEOUT
-    reply = link.result(link.send(command(parts), deadline), deadline)
-    while isinstance(reply, ReplyError) and str(reply).startswith(("LOADING", "MASTERDOWN")):
+    said: ReplyError | None = None
+    while True:
+        try:
+            reply = link.result(link.send(command(parts), deadline), deadline)
+        except BrokerUnavailable as error:
+            if said is None:
+                raise
+            raise BrokerUnavailable(f"Redis is not ready: {said}", certain=True) from error
+        if not isinstance(reply, ReplyError) or not str(reply).startswith(("LOADING", "MASTERDOWN", "BUSY")):
+            return reply
+        said = reply
         if time.monotonic() > deadline - 0.1:
-            raise BrokerUnavailable(f"Redis is not ready: {reply}", certain=True)
+            raise BrokerUnavailable(f"Redis is not ready: {said}", certain=True)
         time.sleep(0.05)
-        reply = link.result(link.send(command(parts), deadline), deadline)
-    return reply
 
 
 def _info(answer: Any) -> dict[str, str]:

@@ -22,6 +22,7 @@ _PASSING = ("LOADING", "BUSY", "TRYAGAIN", "MASTERDOWN", "CLUSTERDOWN", "UNBLOCK
 _ELSEWHERE = ("READONLY", "MOVED")
 _FULL = ("OOM", "MISCONF")
 _REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "CROSSSLOT")
+_FORBIDDEN = "user executing the script can't"  # with no word of its own
 _MOVED = re.compile(r"MOVED \d+ (\S*):(\d+)")
 _PAUSE = 0.05  # seconds before a passing answer is asked for again
 
@@ -79,7 +80,7 @@ class Server:
 
     def finish(self, request: Request) -> Any:
         """The answer.  Every call of the port may be made twice, so one whose reply was lost is made again."""
-        lost = False
+        lost, said = False, None
         try:
             try:
                 reply = request.link.result(request.call, request.deadline)
@@ -89,13 +90,16 @@ class Server:
                     raise
                 reply = self._asked_again(request)
             while isinstance(reply, ReplyError):
+                said = reply
                 reply = self._after(request, reply)
             return reply
         except (BrokerUnavailable, BrokerFull) as error:
-            if not lost or not getattr(error, "certain", True):
-                raise
             # The server may have acted on what it did not answer: what it says of the next try is not certain.
-            raise BrokerUnavailable(str(error), certain=False) from error
+            certain = not lost and getattr(error, "certain", isinstance(error, BrokerFull))
+            why = f" (it had said: {said})" if said is not None and str(said) not in str(error) else ""
+            if certain == getattr(error, "certain", True) and not why:
+                raise
+            raise BrokerUnavailable(f"{error}{why}", certain=certain) from error
 
     def command(self, *parts: bytes, link: Link | None = None) -> Any:
         """A command that is no script; an error of the server's is raised."""
@@ -117,6 +121,7 @@ class Server:
             link.send(command((b"SUBSCRIBE", self.channel.encode())), deadline, answered=False)
             if not link.wait(listening, deadline):
                 link.close("no reply to SUBSCRIBE")
+                raise unavailable(self.where, "no reply to SUBSCRIBE within the deadline", certain=True)
             link.listens = True
         return link, link.listen()
 
@@ -215,7 +220,7 @@ class Server:
                 f"Redis at {self.where} has something of another application's among our keys {self.space}*: {text}; "
                 "find it with SCAN and TYPE, or keep ours elsewhere with ?prefix="
             )
-        if kind in _REFUSED:
+        if kind in _REFUSED or _FORBIDDEN in text:
             return BrokerRefused(f"Redis at {self.where} refuses: {text}")
         return BrokerError(f"Redis at {self.where} answered: {text}")
 
