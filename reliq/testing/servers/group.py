@@ -92,6 +92,9 @@ class SentinelGroup:
             sentinel.resume()
             if not sentinel.running:
                 sentinel.start()
+        if any(server.running for server in self.servers):
+            # A master started again before another took its place would be one without data, for all to copy.
+            until(lambda: self.master.running, seconds=30, what=self._tails)
         for server in self.servers:
             server.resume()
             if not server.running:
