@@ -25,7 +25,7 @@ from reliq.policy.chain import Chain
 from reliq.policy.clock import Clock, SystemClock
 from reliq.publishing import Publisher
 from reliq.results import Handle
-from reliq.tasks import Task, described, name_of, same_function
+from reliq.tasks import Task, name_of
 from reliq.wire.typed import CompiledSignature, compile_signature
 
 if TYPE_CHECKING:
@@ -162,12 +162,7 @@ class Reliq(AppNames):
         if not (isinstance(base, type) and issubclass(base, Task)):
             raise ReliqError(f"base= takes a subclass of reliq.Task, got {base!r}")
         name = options.get("name") or name_of(func)
-        earlier = self._own.get(name)
-        if earlier is not None and not same_function(earlier.func, func):
-            raise ReliqError(
-                f"Two tasks are called {name!r}: {described(earlier.func)} and {described(func)}; "
-                "give one of them another name="
-            )
+        _tasks.check_name(name, self._own.get(name), func)
         task: Task[..., Any] = base(self, func, name, options)
         self._own[name] = task
         self._defaults.pop(name, None)

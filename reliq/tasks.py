@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import random
+import sys
 from collections.abc import Callable, Mapping
 from typing import (
     TYPE_CHECKING,
@@ -67,6 +68,7 @@ class Task(TaskNames, Generic[P, R]):
     def __init__(self, app: Reliq, func: Callable[..., Any], name: str, options: Mapping[str, Any]) -> None:
         self.app = app
         self.func = func
+        self.execution = execution_of(func)
         self.name = name
         self.__name__ = getattr(func, "__name__", name)
         self.__doc__ = func.__doc__
@@ -278,6 +280,7 @@ class SharedTask(Generic[P, R]):
     def __init__(self, func: Callable[..., Any], options: dict[str, Any]) -> None:
         self.func = func
         self.options = options
+        self.execution = execution_of(func)
         self.__name__ = getattr(func, "__name__", type(func).__name__)
         self.__doc__ = func.__doc__
         self.__wrapped__ = func
@@ -332,29 +335,48 @@ def task(func: Callable[..., Any] | None = None, /, **options: Any) -> Any:
 
     def define(func: Callable[..., Any]) -> SharedTask[..., Any]:
         definition: SharedTask[..., Any] = SharedTask(func, options)
-        earlier = shared.get(definition.name)
-        if earlier is not None and not same_function(earlier.func, func):
-            raise ReliqError(f"Two tasks are called {definition.name!r}; give one of them another name=")
+        check_name(definition.name, shared.get(definition.name), func)
         shared[definition.name] = definition
         return definition
 
     return define if func is None else define(func)
 
 
-def same_function(one: Callable[..., Any], other: Callable[..., Any]) -> bool:
-    """Whether two functions are the same definition, imported twice or typed again.
+def check_name(
+    name: str, earlier: Task[..., Any] | SharedTask[..., Any] | None, func: Callable[..., Any]
+) -> None:
+    """Refuse a second function under one name; the same one again, reloaded or typed again, takes its place."""
+    if earlier is not None and not _same_definition(earlier, func):
+        raise ReliqError(
+            f"Two tasks are called {name!r}: {described(earlier.func)} and {described(func)}; "
+            "give one of them another name="
+        )
 
-    Closures of one definition are different functions: each has its own variables.
+
+def _same_definition(earlier: Task[..., Any] | SharedTask[..., Any], func: Callable[..., Any]) -> bool:
+    """Whether a function is an earlier one, executed again: its module was reloaded, or it was typed again.
+
+    Closures of one definition are different functions: each has its own variables.  Two definitions in one execution
+    of a module are two tasks: the first would silently be gone.
     """
+    one, other = inspect.unwrap(earlier.func), inspect.unwrap(func)
     if one is other:
         return True
     here = (getattr(one, "__module__", None), getattr(one, "__qualname__", None))
     there = (getattr(other, "__module__", None), getattr(other, "__qualname__", None))
     if here != there or None in here:
         return False
-    return not (
-        getattr(one, "__code__", None) is getattr(other, "__code__", 0) and getattr(one, "__closure__", None)
-    )
+    code, code_there = getattr(one, "__code__", None), getattr(other, "__code__", None)
+    if code is None or code is code_there:
+        return code is None or not getattr(one, "__closure__", None)
+    typed = code.co_filename != getattr(code_there, "co_filename", None) or code.co_filename.startswith("<")
+    elsewhere = one.__globals__ is not getattr(other, "__globals__", None)
+    return typed or elsewhere or earlier.execution is not execution_of(func)
+
+
+def execution_of(func: Callable[..., Any]) -> object:
+    """What is another one each time a function's module is executed: its spec."""
+    return getattr(sys.modules.get(getattr(func, "__module__", None) or ""), "__spec__", None)
 
 
 def described(func: Callable[..., Any]) -> str:
@@ -389,7 +411,6 @@ def name_of(func: Callable[..., Any]) -> str:
 
 def main_module() -> str | None:
     """The name under which another process can import what runs as `__main__`; None for a session or `-c`."""
-    import sys
     from pathlib import Path
 
     main = sys.modules.get("__main__")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import os
 import signal
 import subprocess
@@ -51,6 +52,36 @@ def test_two_functions_cannot_have_one_name(app):
     app.task(name="work")(test_a_task_is_named_after_its_module_and_function)
     with pytest.raises(ReliqError, match="Two tasks are called 'work': .*give one of them another name="):
         app.task(name="work")(test_a_task_of_a_script_has_the_name_under_which_a_worker_finds_it)
+
+
+@pytest.mark.parametrize("decorator", ["app.task", "reliq.task"])
+def test_a_second_definition_in_one_module_is_refused_with_both_places_and_a_reload_is_not(
+    decorator, tmp_path, monkeypatch
+):
+    module = f"twice_{decorator.partition('.')[0]}"
+    source = (
+        f"import reliq\napp = reliq.Reliq('shop', broker='memory://')\n@{decorator}\ndef work(): return 1\n"
+    )
+    file = tmp_path / f"{module}.py"
+    file.write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    loaded = importlib.import_module(module)
+    file.write_text(source + "# edited\n" * 3)
+    importlib.reload(loaded)
+    file.write_text(source.replace("return 1", "return 2 # edited"))
+    assert importlib.reload(loaded).work() == 2
+    file.write_text(source + f"\n@{decorator}\ndef work(): return 3\n")
+    with pytest.raises(ReliqError) as refused:
+        importlib.reload(loaded)
+    assert f"{file}:3" in str(refused.value) and f"{file}:6" in str(refused.value)
+
+
+def test_a_script_that_defines_a_task_twice_is_refused(tmp_path):
+    script = tmp_path / "orders.py"
+    script.write_text("import reliq\n" + "@reliq.task\ndef work(): ...\n" * 2)
+    ran = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert ran.returncode == 1 and f"{script}:2" in ran.stderr and f"{script}:4" in ran.stderr
 
 
 def test_closures_of_one_factory_do_not_replace_one_another(app):
