@@ -69,7 +69,7 @@ SETTINGS: tuple[Setting, ...] = (
     _S("concurrency", kinds.POSITIVE, _cores(), "worker processes", ("worker_concurrency", "CELERYD_CONCURRENCY")),
     _S("threads", kinds.POSITIVE, 1, "tasks at once in each process"),
     _S("async_slots", kinds.POSITIVE, 1000, "async tasks at once in each process"),
-    _S("lease", kinds.DURATION, 30.0, "seconds after which a silent worker's tasks are given to others"),
+    _S("lease", kinds.LEASE, 30.0, "seconds after which a silent worker's tasks are given to others"),
     _S("renew_every", kinds.optional(kinds.DURATION), None, "seconds between renewals; none: the worker chooses"),
     _S("shutdown_timeout", kinds.SECONDS, 25.0, "seconds that running tasks get after SIGTERM"),
     _S("max_tasks_per_child", kinds.optional(kinds.POSITIVE), None, "tasks after which a process is replaced",

@@ -106,7 +106,10 @@ def _integer(low: int, high: float = math.inf) -> Kind:
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
-def _seconds(*, zero: bool) -> Kind:
+SHORTEST_LEASE = 1.0  # shorter ones take tasks from workers that are merely busy
+
+
+def _seconds(*, zero: bool, least: float = 0.0) -> Kind:
     def convert(value: Any) -> float:
         if isinstance(value, timedelta):
             value = value.total_seconds()
@@ -114,7 +117,7 @@ def _seconds(*, zero: bool) -> Kind:
             return parse(value)
         if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
             raise Unfit
-        if value < 0 or (value == 0 and not zero):
+        if value < least or (value == 0 and not zero):
             raise Unfit
         return float(value)
 
@@ -124,7 +127,7 @@ def _seconds(*, zero: bool) -> Kind:
             raise Unfit
         return convert(float(found[1]) * _UNITS[found[2] or "s"])
 
-    bound = "0 or more" if zero else "more than 0"
+    bound = f"{least:g} or more" if zero or least else "more than 0"
     return Kind(f"seconds, {bound} (a number, a timedelta, or text such as 90s, 5m, 1h)", convert, parse)
 
 
@@ -228,6 +231,7 @@ PRIORITY = _integer(0, 9)
 MESSAGE_SIZE = _integer(1024, 1024 * 1024)
 SECONDS = _seconds(zero=True)
 DURATION = _seconds(zero=False)
+LEASE = _seconds(zero=False, least=SHORTEST_LEASE)
 NAMES = Kind("names, as a list or separated by commas", _names, _names)
 EXCEPTIONS = Kind("exception classes or their import paths", _exceptions, _exceptions)
 ZONE = Kind("a time zone such as Europe/Berlin", _zone, _zone)

@@ -7,6 +7,7 @@ import os
 import msgspec
 
 from reliq.errors import OptionError
+from reliq.policy.kinds import SHORTEST_LEASE
 
 
 class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,12 +44,17 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     log_format: str = "text"
 
     def __post_init__(self) -> None:
-        for name in ("threads", "async_slots", "prefetch", "lease", "sweep", "watchdog"):
+        for name in ("threads", "async_slots", "prefetch", "sweep", "watchdog"):
             if getattr(self, name) <= 0:
                 raise OptionError(f"worker option {name}={getattr(self, name)!r} must be above 0")
         for name in ("concurrency", "grace"):
             if getattr(self, name) < 0:
                 raise OptionError(f"worker option {name}={getattr(self, name)!r} must not be below 0")
+        if self.lease < SHORTEST_LEASE:
+            raise OptionError(
+                f"worker option lease={self.lease!r} must be at least {SHORTEST_LEASE:g} s: a shorter one would take "
+                "tasks from workers that are merely busy"
+            )
         if not self.queues:
             raise OptionError("a worker needs at least one queue")
         if self.renew_every is not None and not 0 < self.renew_every <= self.lease / 2:

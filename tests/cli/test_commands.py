@@ -290,6 +290,7 @@ def test_version_and_help_name_every_command(shop: Shop) -> None:
     ("args", "code", "said"),
     [
         (("worker", "-c", "0"), 2, "expected a whole number from 1"),
+        (("worker", "--lease", "0.01"), 2, "expected seconds, 1 or more"),
         (("worker", "-I", "nomod"), 4, "No module named 'nomod'"),
         (("worker", "-c", "1"), 2, "lives in one process"),
         (("status", "--broker", "redis://localhost"), 2, "is not part of this version"),
