@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 
+from reliq.errors import BrokerFull
 from reliq.worker import posix
 
 logger = logging.getLogger("reliq.worker")
@@ -15,7 +16,8 @@ FIRST, MOST = 0.1, 5.0
 class Outage:
     """Counts failures in a row and spreads the next tries: full jitter between 0.1 s and 0.1 * 2^n, at most 5 s.
 
-    One line is logged when contact is lost and one when it is there again.
+    One line is logged when the broker cannot be reached or has no room left, one when that becomes the other, and one
+    when it is over.
     """
 
     def __init__(self, who: str, rng: random.Random | None = None) -> None:
@@ -23,6 +25,7 @@ class Outage:
         self._rng = rng or random.Random()
         self._failures = 0
         self._since = 0.0
+        self._full = False
 
     @property
     def going_on(self) -> bool:
@@ -30,10 +33,17 @@ class Outage:
 
     def failed(self, error: BaseException) -> float:
         """Note a failure; the seconds to wait before the next try."""
+        full = isinstance(error, BrokerFull)
         if not self._failures:
             self._since = posix.boottime()
+        if not self._failures or full is not self._full:
+            self._full = full
             logger.warning(
-                "%s: broker unreachable, trying again: %s", self._who, error, extra={"event": "broker_lost"}
+                "%s: broker %s, trying again: %s",
+                self._who,
+                "full" if full else "unreachable",
+                error,
+                extra={"event": "broker_full" if full else "broker_lost"},
             )
         self._failures += 1
         return self._rng.uniform(FIRST, max(FIRST, min(MOST, FIRST * 2.0 ** min(self._failures, 10))))
@@ -44,8 +54,9 @@ class Outage:
             return False
         self._failures = 0
         logger.warning(
-            "%s: broker reached again after %.1f s",
+            "%s: broker %s again after %.1f s",
             self._who,
+            "has room" if self._full else "reached",
             posix.boottime() - self._since,
             extra={"event": "broker_back"},
         )

@@ -3,6 +3,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import pytest
+
+from reliq.errors import BrokerFull, BrokerUnavailable
+from reliq.worker.outage import Outage
+
 
 def test_an_outage_of_the_broker_ends_by_itself_and_reaps_nobody(place: Any, until: Any) -> None:
     worker = place.worker(lease=1.0, renew_every=0.2, sweep=0.2)
@@ -45,3 +50,21 @@ def test_a_worker_waits_for_a_broker_that_is_not_there_yet(place: Any, until: An
     handle = place.task("quick").delay(1)
     until(handle.ready)
     assert worker.stop() == 0
+
+
+def test_an_outage_names_its_cause_and_says_when_that_changes(caplog: pytest.LogCaptureFixture) -> None:
+    outage = Outage("w1")
+    for error in (
+        BrokerFull("x: disk full"),
+        BrokerFull("again"),
+        BrokerUnavailable("gone"),
+        BrokerFull("y"),
+    ):
+        outage.failed(error)
+    assert outage.over() and not outage.over()
+    assert [record.getMessage().partition(" after")[0] for record in caplog.records] == [
+        "w1: broker full, trying again: x: disk full",
+        "w1: broker unreachable, trying again: gone",
+        "w1: broker full, trying again: y",
+        "w1: broker has room again",
+    ]
