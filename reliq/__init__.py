@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -85,12 +86,26 @@ def __getattr__(name: str) -> Any:
     """Public names are loaded when they are first used, so that `import reliq` stays quick."""
     module = _NAMES.get(name)
     if module is None:
-        raise AttributeError(f"module 'reliq' has no attribute {name!r}")
+        raise _missing(name, imported=sys._getframe(1).f_code.co_name == "_handle_fromlist")
     from importlib import import_module
 
     value = getattr(import_module(module), name)
     globals()[name] = value
     return value
+
+
+def _missing(name: str, *, imported: bool) -> Exception:
+    """`imported`: by a from-import, which tells its user nothing of what an AttributeError says."""
+    from importlib.util import find_spec
+
+    if name.startswith("_") or find_spec(f"reliq.{name}"):  # a module is imported after this question
+        return AttributeError(f"module 'reliq' has no attribute {name!r}")
+    from reliq.compat.imports import in_place_of
+
+    hint = in_place_of(name, __all__)
+    if imported and hint:
+        return ImportError(f"cannot import name {name!r} from 'reliq': {hint}", name="reliq", path=__file__)
+    return AttributeError(f"module 'reliq' has no attribute {name!r}" + (f": {hint}" if hint else ""))
 
 
 def __dir__() -> list[str]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Sequence
+
 from reliq.compat.names import Name
 
 _FLOW = "workflows are planned"
@@ -67,3 +70,17 @@ IMPORTS: dict[str, Name] = {
     "celery.app.control": Name("not_yet", text="remote control is planned"),
 }
 # fmt: on
+
+
+def in_place_of(name: str, ours: Sequence[str]) -> str | None:
+    """What to write instead of `from reliq import NAME`: for a name of Celery's, or one like those in `ours`."""
+    path = next((path for path in IMPORTS if path.rpartition(".")[2] == name), None)
+    if path is None:
+        near = difflib.get_close_matches(name, ours, n=1)
+        return f"did you mean {near[0]!r}?" if near else None
+    entry = IMPORTS[path]
+    if entry.status != "works":
+        return entry.answer(path)
+    module, _, attribute = entry.to.rpartition(".")
+    more = f" ({entry.text})" if entry.text else ""
+    return f"{path} is {entry.to} here: from {module} import {attribute}{more}"

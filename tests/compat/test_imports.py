@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import reliq
 from reliq.compat.imports import IMPORTS
 from reliq.compat.page import TABLES, page
 from reliq.compat.settings import CELERY_SETTINGS
@@ -23,6 +24,31 @@ def test_what_is_said_to_be_here_can_be_imported(name):
         there += ".task_prerun"
     module, _, attribute = there.rpartition(".")
     assert hasattr(import_module(module), attribute)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("Celery", "celery.Celery is reliq.Reliq here: from reliq import Reliq"),
+        ("shared_task", "celery.shared_task is reliq.task here: from reliq import task"),
+        ("AsyncResult", "made by app.AsyncResult(id)"),
+        ("chain", "celery.chain is not there yet"),
+        ("Relik", "did you mean 'Reliq'?"),
+    ],
+)
+def test_importing_a_name_that_is_not_here_says_what_to_use(name, said):
+    with pytest.raises(ImportError) as refused:
+        exec(f"from reliq import {name}")
+    assert said in str(refused.value)
+    with pytest.raises(AttributeError) as missing:
+        getattr(reliq, name)
+    assert said in str(missing.value)
+
+
+def test_a_module_is_imported_whatever_name_it_resembles():
+    command = "from reliq import signals, tasks, retry"
+    ran = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=False)
+    assert "cannot import name 'retry' from 'reliq': did you mean 'Retry'?" in ran.stderr
 
 
 def test_a_row_that_does_not_work_says_what_to_do():
