@@ -343,14 +343,16 @@ class Supervisor:
         tell(broker.bury(owner, started=self._receipts(started, owner), guilty=guilty))
 
     def _charged(self, child: ChildProcess, code: int) -> list[Running]:
-        """What a death is charged to: what ran; if nothing did, what had run and was not settled.
+        """What a death is charged to: what had started, also if it had run and was not settled.
 
         A task can leave a thread behind that ends the process when the task itself has returned.  It can also end it
         with code 0, or put another program in its place: only the child itself says that it had done its work.
+        What had run is run again, so without a charge, and the run alone that follows, nothing would bound how often
+        neighbours that die one after the other could have it run.
         """
         if child.ended_well(code) or child.blameless:
             return []
-        return child.board.running() or child.board.running(state=FINISHED)
+        return child.board.running() + child.board.running(state=FINISHED)
 
     def _receipts(self, entries: list[Running], owner: str) -> list[Receipt]:
         held = self._app.broker.held(owner) if has_long_ids(entries) else ()

@@ -73,6 +73,22 @@ def test_poison_is_quarantined_after_three_runs_and_innocents_are_not(
         )  # another's crash may come between its start and its line
 
 
+def test_what_had_run_and_was_not_settled_is_charged_with_the_death_of_its_neighbour(
+    place: Any, until: Any
+) -> None:
+    place.worker(threads=2, lease=60.0)
+    short, long = place.task("nap").delay(0.5, "short"), place.task("nap").delay(3.0, "long")
+    until(lambda: len(place.lines("begin")) == 2)
+    place.server.down()
+    (_, pid, _name) = until(lambda: place.lines("end"))[0]
+    os.kill(int(pid), signal.SIGKILL)
+    place.server.up()
+    until(lambda: ends(place, [short, long]), timeout=20)
+    for handle in (short, long):
+        record = place.engine.get(handle.id)
+        assert (record.state, record.crashes, record.attempt) == ("done", 1, 2)
+
+
 def test_a_task_that_cuts_its_process_off_from_the_broker_is_quarantined(place: Any, until: Any) -> None:
     place.worker(watchdog=0.5, renew_every=0.1)
     poison = place.task("cuts_the_connection").delay("x")
