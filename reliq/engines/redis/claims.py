@@ -11,13 +11,13 @@ import msgspec
 
 from reliq.engines.redis import pack
 from reliq.engines.redis.link import Call, Link
+from reliq.engines.redis.rows import read_delivery
 from reliq.engines.redis.server import Request, Server
 from reliq.policy.clock import Clock, SystemClock
-from reliq.ports.values import Claimed, Delivery, Receipt, Settlement
+from reliq.ports.values import Claimed, Settlement
 
 FOR_EVER = 1e9
 LOOK_EVERY = 0.005  # seconds; how often a wait looks at a clock that does not run by itself
-_Meta = tuple[str, int, int, int, int, int, int, int]
 
 
 class _Told(msgspec.Struct, array_like=True, gc=False):
@@ -29,7 +29,6 @@ class _Told(msgspec.Struct, array_like=True, gc=False):
     pause: int  # ms until then, by the server's clock
     wants_alone: bool
     idles: bool  # waiting may bring something
-    metas: list[_Meta] | dict[str, Any]
 
 
 _told = msgspec.msgpack.Decoder(_Told)
@@ -68,13 +67,13 @@ class Claims:
             before[0].end(before[1])  # a claim that blocks returns when its owner claims again
         try:
             claimed, pause = self._ask(owner, queues, limit, seq, settlements, self._server.channel)
-            while pause is not None and not self._server.closed:
+            while pause is not None and not self._server.closed():
                 left = min(end - self._clock.monotonic(), real_end - time.monotonic())
                 self._sleep(link, listening, min(left, pause), claimed.next_due)
                 over = min(end - self._clock.monotonic(), real_end - time.monotonic()) <= 0
                 with self._state:
                     ours = self._waiting.get(owner) == (link, listening)
-                if not ours or self._server.closed or (over and not listening.done):
+                if not ours or self._server.closed() or (over and not listening.done):
                     break
                 link, listening = self._server.listen()
                 with self._state:
@@ -112,9 +111,7 @@ class Claims:
         arguments: list[bytes] = []
         verdicts = b""
         if settlements:
-            verdicts = pack.pack(
-                [pack.settlement(one, arguments, 9, owner=one.receipt.owner != owner) for one in settlements]
-            )
+            verdicts = pack.pack(pack.settlements(settlements, arguments, 9, by=owner))
         told = tuple(queues)
         names = self._queues.get(told)
         if names is None:
@@ -133,28 +130,14 @@ class Claims:
         """The answer, and how many seconds to wait for more; None: it is final."""
         reply: Any = self._server.finish(request)
         told = _told.decode(reply[0])
-        metas: list[_Meta] = told.metas or []  # type: ignore[assignment]
         answers: list[int] = told.settled or []  # type: ignore[assignment]
-        if metas or not channel:
+        if len(reply) > 1 or not channel:
             self._idle.discard(owner)
         else:
             self._idle.add(owner)
         claimed = Claimed(
             tuple(pack.settled(one, answer) for one, answer in zip(settlements, answers, strict=True)),
-            tuple(
-                Delivery(
-                    Receipt(id, owner, fence),
-                    reply[i] or b"",
-                    attempt,
-                    retries,
-                    crashes,
-                    snoozes,
-                    published,
-                    due,
-                    crashes > 0,
-                )
-                for i, (id, fence, attempt, retries, crashes, snoozes, published, due) in enumerate(metas, 1)
-            ),
+            tuple(read_delivery(owner, *reply[at : at + 3]) for at in range(1, len(reply), 3)),
             told.live,
             None if told.next_due is False else int(told.next_due),
             told.wants_alone,

@@ -115,7 +115,7 @@ class RedisEngine(RedisOperators, RedisStore):
         end = self._clock.monotonic() + timeout
         real_end = time.monotonic() + timeout
         record = self._get(id, b"")
-        while record is not None and record.state in LIVE and not self._server.closed:
+        while record is not None and record.state in LIVE and not self._server.closed():
             left = min(end - self._clock.monotonic(), real_end - time.monotonic(), MAX_WAIT)
             if left <= 0:
                 break
@@ -125,7 +125,7 @@ class RedisEngine(RedisOperators, RedisStore):
                 link.hush(listening)
                 break
             link.wait(listening, time.monotonic() + left)
-            if not self._server.closed:
+            if not self._server.closed():
                 record = self._get(id, b"")
         return record
 
@@ -164,7 +164,7 @@ class RedisEngine(RedisOperators, RedisStore):
         for first in range(0, len(settlements), CHUNK):
             some = settlements[first : first + CHUNK]
             arguments: list[bytes] = []
-            items = [pack.settlement(one, arguments, 3, owner=True) for one in some]
+            items = pack.settlements(some, arguments, 3)
             told = pack.listed(self._server.run("settle", pack.pack(items), *arguments))
             answers += [pack.settled(one, answer) for one, answer in zip(some, told, strict=True)]
         return answers
@@ -184,9 +184,7 @@ class RedisEngine(RedisOperators, RedisStore):
     ) -> Ended:
         ran = b"" if started is None else pack.pack([(r.id, r.fence) for r in started if r.owner == owner])
         arguments: list[bytes] = []
-        judged = [
-            pack.settlement(one, arguments, 5, owner=True) for one in guilty if one.receipt.owner == owner
-        ]
+        judged = pack.settlements([one for one in guilty if one.receipt.owner == owner], arguments, 5)
         verdicts = pack.pack(judged) if guilty else b""
         known, moved = self._server.run("bury", owner.encode(), ran, verdicts, *arguments)
         return Ended(_moved(pack.listed(moved)), (owner,) if known else ())

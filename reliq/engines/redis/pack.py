@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 
 from reliq.engines.redis.rows import row_end
 from reliq.errors import UndecodableMessage
-from reliq.ports.values import Found, Publication, Settled, Settlement, Value
+from reliq.ports.values import Found, Publication, Receipt, Settled, Settlement, Value
 from reliq.wire.codec import encode
 from reliq.wire.message import Effect, Ending, Envelope, FollowUp, Guard
 from reliq.wire.splice import splice
@@ -87,18 +87,40 @@ def publication(given: Publication, arguments: list[bytes], first: int) -> tuple
     return (*item(envelope, end, on_end), rows(given.guards) or None, rows(given.effects) or None)
 
 
-def settlement(given: Settlement, arguments: list[bytes], first: int, *, owner: bool) -> tuple[Any, ...]:
-    """A verdict as lua/lib/settle.lua takes it; value and error join `arguments`, numbered from `first`."""
-    receipt = given.receipt
-    if (
+def settlements(
+    given: Sequence[Settlement], arguments: list[bytes], first: int, *, by: str = ""
+) -> list[Any]:
+    """Verdicts as lua/lib/settle.lua takes them; those of one claim that are simply done are one item.
+
+    Values and errors join `arguments`, numbered from `first`.
+    """
+    items: list[Any] = []
+    run: Receipt | None = None  # whose fence and owner the last item's are, when it is of many
+    for one in given:
+        receipt = one.receipt
+        if not _is_plain_done(one):
+            items.append(_settlement(one, arguments, first))
+            run = None
+        elif run is not None and run.fence == receipt.fence and run.owner == receipt.owner:
+            items[-1][1].append(receipt.id)
+        else:
+            items.append((receipt.fence, [receipt.id], None if receipt.owner == by else receipt.owner))
+            run = receipt
+    return items
+
+
+def _is_plain_done(given: Settlement) -> bool:
+    return (
         given.kind == "done"
         and given.value is None
         and given.error is None
         and given.reason is None
-        and not given.effects
-        and not given.follow_ups
-    ):
-        return (receipt.id, receipt.fence, receipt.owner) if owner else (receipt.id, receipt.fence)
+        and not (given.effects or given.follow_ups)
+    )
+
+
+def _settlement(given: Settlement, arguments: list[bytes], first: int) -> tuple[Any, ...]:
+    receipt = given.receipt
     places: list[int | None] = []
     for bytes_ in (given.value, given.error):
         if bytes_ is None:

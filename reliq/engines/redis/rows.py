@@ -6,11 +6,12 @@ import struct
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from reliq.ports.values import Record, State, Transition
+from reliq.ports.values import Delivery, Receipt, Record, State, Transition
 from reliq.wire.message import Envelope
 
 NAMES: dict[int, State] = {0: "ready", 2: "due", 3: "leased", 4: "done", 5: "failed", 6: "dropped"}
 CODES: dict[str, str] = {name: str(code) for code, name in NAMES.items()}
+_LEASED = struct.Struct("<BQ4IQ32xQQ")
 _STATIC = struct.Struct("<Q8B2I3Q")
 _NUMBERS = struct.Struct("<BQ4I5Q4QQ8B2I3Q")
 
@@ -116,6 +117,13 @@ def row_end(envelope: Envelope, window: int) -> bytes:
 def read_row(raw: bytes) -> Row:
     texts = raw[_NUMBERS.size :].split(b"\0")
     return Row(*_NUMBERS.unpack_from(raw), *(text.decode() for text in texts[:4]))
+
+
+def read_delivery(owner: str, id: bytes, raw: bytes, payload: bytes | None) -> Delivery:
+    """What a leased row says."""
+    _, _, attempt, retries, crashes, snoozes, fence, published, due = _LEASED.unpack_from(raw)
+    receipt = Receipt(id.decode(), owner, fence)
+    return Delivery(receipt, payload or b"", attempt, retries, crashes, snoozes, published, due, crashes > 0)
 
 
 def read_record(found: Sequence[Any]) -> Record:

@@ -11,6 +11,11 @@ from typing import NamedTuple
 _FOLDER = files("reliq.engines.redis") / "lua"
 _NEEDS = re.compile(r"^-- needs: (.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
+_LITERAL = r"(?:[\d ^]+|'[^',]*')"
+_CONSTANTS = re.compile(
+    rf"^local ([A-Z][A-Z_]+(?:, [A-Z][A-Z_]+)*) = ({_LITERAL}(?:, {_LITERAL})*)(?: --.*)?\n", re.MULTILINE
+)
+_NAME = re.compile(r"\b[A-Z][A-Z_]+\b")
 
 
 class Script(NamedTuple):
@@ -28,9 +33,26 @@ def script(name: str) -> Script:
     parts: dict[str, str] = {}
     for part in _needs(own):
         _gather(part, parts)
-    text = _COMMENT.sub("", "".join([*parts.values(), own]))
+    text = _inlined(_COMMENT.sub("", "".join([*parts.values(), own])))
     source = f"-- reliq {name}\n{text}".encode()
     return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
+
+
+def _inlined(text: str) -> str:
+    """Constants by their values.
+
+    A local of the script would be looked up once for each function that uses it, each time the script is called: that
+    was most of what an idle claim cost.
+    """
+    constants: dict[str, str] = {}
+
+    def take(found: re.Match[str]) -> str:
+        names, values = found[1].split(", "), found[2].split(", ")
+        constants.update(zip(names, values, strict=True))
+        return ""
+
+    text = _CONSTANTS.sub(take, text)
+    return _NAME.sub(lambda found: constants.get(found[0], found[0]), text)
 
 
 def source_of(name: str) -> str:

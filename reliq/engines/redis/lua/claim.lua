@@ -2,8 +2,8 @@
 -- KEYS  1 namespace
 -- ARGV  1 now; 2 owner; 3 seq; 4 limit; 5 the channel to wake when there is nothing, or ''; 6 the channel that stands
 --       among those that idle, or ''; 7 queues as MessagePack; 8 settlements as MessagePack, or ''; 9.. values and errors
--- Returns { MessagePack of {answers, live, next due or false, in how many ms, wants
---         alone, whether waiting may bring something, deliveries}, payload, ... }
+-- Returns { MessagePack of {answers, live, next due or false, in how many ms, wants alone, whether waiting may bring
+--         something}, id, row, payload, ... }
 -- O(n log m)
 -- needs: settle lease room write wake
 local BOUND = 1000 -- what is expired or promoted at most
@@ -13,12 +13,11 @@ if ARGV[8] ~= '' then
   settled = settle_all(ARGV[8], name)
   write()
 end
-local o, metas, next_due, wants_alone, idles, deaf = owner_of(name), {}, false, false, false, false
+local o, ids, next_due, wants_alone, idles, deaf = owner_of(name), {}, false, false, false, false
 if o and limit > 0 and seq == o[4] then
   for _, id in ipairs(held_by(name)) do
-    local r = row(id)
-    if r[CLAIM] == seq then
-      metas[#metas + 1] = { id, r[FENCE], r[ATTEMPT], r[RETRIES], r[CRASHES], r[SNOOZES], r[PUBLISHED], r[DUE] }
+    if row(id)[CLAIM] == seq then
+      ids[#ids + 1] = id
     end
   end
 elseif o and limit > 0 and seq > o[4] then
@@ -32,13 +31,13 @@ elseif o and limit > 0 and seq > o[4] then
   wants_alone = holds and charged and true or false
   deaf = alone and alone[STATE] == IS_LEASED and alone[OWNER] == name
   if charged and not holds then
-    metas[1] = lease_row(charged, name, seq)
+    ids[1] = lease_row(charged, name, seq) and charged
     o[5] = charged
   elseif not deaf then
-    metas = lease_ready(queues, limit, name, seq)
+    ids = lease_ready(queues, limit, name, seq)
     o[5] = ''
   end
-  if #metas > 0 then
+  if #ids > 0 then
     o[4] = seq
     keep_owner(name, o)
     write()
@@ -56,11 +55,13 @@ for _, queue in ipairs(queues) do
   end
 end
 wake()
-local ids = {}
-for i, meta in ipairs(metas) do
-  ids[i] = meta[1]
+local reply = {
+  cmsgpack.pack({ settled, o and true or false, next_due, next_due and next_due - now or 0, wants_alone, idles }),
+}
+if #ids > 0 then
+  local found, payloads = call('HMGET', N .. 'message', unpack(ids)), call('HMGET', N .. 'payload', unpack(ids))
+  for i = 1, #ids do
+    reply[3 * i - 1], reply[3 * i], reply[3 * i + 1] = ids[i], found[i], payloads[i]
+  end
 end
-local reply = #ids > 0 and call('HMGET', N .. 'payload', unpack(ids)) or {}
-local told = { settled, o and true or false, next_due, next_due and next_due - now or 0, wants_alone, idles, metas }
-table.insert(reply, 1, cmsgpack.pack(told))
 return reply

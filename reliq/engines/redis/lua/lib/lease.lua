@@ -17,7 +17,7 @@ local function first_charged(queues)
   end
 end
 
--- The long way: an answer for each that can be leased now.
+-- The long way: whether it could be leased.
 local function lease_row(id, name, seq)
   local r = row(id)
   if expired(r) then
@@ -25,44 +25,54 @@ local function lease_row(id, name, seq)
     finish()
   elseif r[STATE] == IS_READY then -- an expired one's `on_end` may have ended it
     lease(id, r, name, seq)
-    return { id, r[FENCE], r[ATTEMPT], r[RETRIES], r[CRASHES], r[SNOOZES], r[PUBLISHED], r[DUE] }
+    return true
+  end
+end
+
+local function lease_some(found, line, name, seq, ids)
+  local held, coming, n = {}, {}, 0
+  local before = call('HMGET', N .. 'message', unpack(found))
+  for i = 1, #found do
+    local id = found[i]
+    local raw = rows[id] == nil and raws[id] == nil and lease_plain(before[i], name, seq)
+    if raw then
+      n = n + 1
+      held[n], coming[2 * n - 1], coming[2 * n] = id, id, raw
+      raws[id] = raw
+      ids[#ids + 1] = id
+    elseif lease_row(id, name, seq) then
+      ids[#ids + 1] = id
+    end
+  end
+  if n > 0 then
+    frees[#frees + 1] = { 'ZREM', line, held }
+    adds[#adds + 1] = { 'SADD', 'held:' .. name, held }
+    adds[#adds + 1] = { 'HSET', 'message', coming }
   end
 end
 
 -- Up to `limit` ready messages, the first queue that has some first.
 local function lease_ready(queues, limit, name, seq)
-  local metas = {}
-  local holds = 'held:' .. name
+  local ids = {}
   for _, queue in ipairs(queues) do
     local more, line = true, 'ready:' .. queue
-    while more and #metas < limit do
-      local wanted = limit - #metas
+    while more and #ids < limit do
+      local wanted = limit - #ids
       local found = call('ZRANGE', N .. line, 0, wanted - 1)
       more = #found == wanted
-      fetch(found)
-      for _, id in ipairs(found) do
-        local meta = rows[id] == nil and lease_plain(id, raws[id], name, seq)
-        if meta then
-          raws[id] = nil
-          zset(line, id, false)
-          set(holds, id, true)
-        else
-          meta = lease_row(id, name, seq)
-        end
-        metas[#metas + 1] = meta
-      end
       if #found > 0 then
+        lease_some(found, line, name, seq, ids)
         write()
       end
     end
-    if #metas >= limit then
+    if #ids >= limit then
       if more and call('EXISTS', N .. line) == 1 then
         count(woken, queue, 1) -- whoever leaves work behind passes the wake on
       end
       break
     end
   end
-  return metas
+  return ids
 end
 
 local function earliest(queues)

@@ -1,7 +1,7 @@
 -- needs: finish plain
--- Settlements: {id, fence, owner, kind, reason, after, at, value, error, effects, follow-ups}; all from `owner` on may
--- be left out ('done', by `by`).  value and error are numbers of arguments.  Answers: how many effects were skipped;
--- -1 repeated; -2 stale.
+-- Settlements: {id, fence, owner, kind, reason, after, at, value, error, effects, follow-ups}, where value and error are
+-- numbers of arguments, or {fence, ids, owner} for many that are simply done.  Without an owner it is `by`.  Answers:
+-- how many effects were skipped; -1 repeated; -2 stale.
 local KINDS = { done = IS_DONE, failed = IS_FAILED, dropped = IS_DROPPED }
 
 local function put_off(id, r, kind, item, err)
@@ -20,23 +20,8 @@ local function put_off(id, r, kind, item, err)
   postpone(id, r, due, item[5], attempt, err)
 end
 
-local function settle_plain(id, owner, fence)
-  local raw = rows[id] == nil and raws[id]
-  if not raw or not done_plain(id, raw, '\0' .. owner .. '\0\0', fence) then
-    return false
-  end
-  raws[id] = nil
-  set('held:' .. owner, id, false)
-  count(endings, 'done', 1)
-  ended[#ended + 1] = id
-  return true
-end
-
 local function settle(item, by)
   local id, fence = item[1], item[2]
-  if not item[4] and settle_plain(id, item[3] or by, fence) then
-    return 0
-  end
   local r = row(id)
   if not r then
     return -2
@@ -63,14 +48,40 @@ local function settle(item, by)
   return skipped + finish()
 end
 
-local function settle_all(blob, by)
-  local items, ids, answers = cmsgpack.unpack(blob), {}, {}
-  for i, item in ipairs(items) do
-    ids[i] = item[1]
+-- Messages of one claim that are simply done: {fence, ids, owner}.
+local function settle_run(run, by, answers)
+  local fence, ids, owner = run[1], run[2], run[3] or by
+  local tail, found = '\0' .. owner .. '\0\0', call('HMGET', N .. 'message', unpack(ids))
+  local settled, coming, n = {}, {}, 0
+  for i = 1, #ids do
+    local id, raw = ids[i], found[i]
+    local done = raw and raws[id] == nil and rows[id] == nil and done_plain(raw, tail, fence)
+    if done then
+      n = n + 1
+      settled[n], coming[2 * n - 1], coming[2 * n] = id, id, done
+      raws[id] = done
+      bin(id, now + keep_of(done))
+      ended[#ended + 1] = id
+      answers[#answers + 1] = 0
+    else
+      answers[#answers + 1] = settle({ id, fence, owner })
+    end
   end
-  fetch(ids)
-  for i, item in ipairs(items) do
-    answers[i] = settle(item, by)
+  if n > 0 then
+    frees[#frees + 1] = { 'SREM', 'held:' .. owner, settled }
+    adds[#adds + 1] = { 'HSET', 'message', coming }
+    count(endings, 'done', n)
+  end
+end
+
+local function settle_all(blob, by)
+  local answers = {}
+  for _, item in ipairs(cmsgpack.unpack(blob)) do
+    if type(item[2]) == 'table' then
+      settle_run(item, by, answers)
+    else
+      answers[#answers + 1] = settle(item, by)
+    end
   end
   return answers
 end

@@ -3,6 +3,7 @@
 -- frees memory goes first, so that a full server lets settlements through, and then the rest.
 local raws, rows, touched = {}, {}, {}
 local hashes, zsets, sets, lists = {}, {}, {}, {} -- by name, without the namespace
+local frees, adds = {}, {} -- whole commands: { command, name, arguments }
 local ended, woken, endings = {}, {}, {}
 local book
 

@@ -61,13 +61,21 @@ local function fields_of()
   return coming
 end
 
+local function run(commands)
+  for _, command in ipairs(commands) do
+    send(command[1], N .. command[2], command[3])
+  end
+end
+
 -- Write what was gathered; a script that reads structures again calls this first.
 local function write()
   for id in pairs(touched) do
     local r = rows[id]
     hash('message', id, r and struct.pack(LAYOUT, unpack(r, 1, COLUMNS)))
   end
+  run(frees)
   local members, scores, fields = each(sets, 'SREM'), each(zsets, 'ZREM'), fields_of()
+  run(adds)
   add('SADD', members)
   add('ZADD', scores)
   add('HSET', fields)
@@ -79,5 +87,5 @@ local function write()
     call('HINCRBY', N .. 'book', name, by)
   end
   hashes, zsets, sets, lists, touched, endings, book = {}, {}, {}, {}, {}, {}, nil
-  raws, bins = {}, {}
+  raws, bins, frees, adds = {}, {}, {}, {}
 end
