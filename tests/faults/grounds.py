@@ -11,11 +11,14 @@ from typing import Any, Protocol, TypeAlias
 
 import pytest
 
+from reliq.engines.redis.keys import namespace
 from reliq.testing.servers import NoServer, RedisServer, lacking
 
 ENGINES = {point.name for point in entry_points(group="reliq.engines")}
 
 Change: TypeAlias = Callable[[bytes], bytes]
+
+PAYLOADS = namespace("faults") + "payload"
 
 
 class Ground(Protocol):
@@ -71,7 +74,13 @@ class RedisGround:
         assert self.server.do("PING") == "PONG"
 
     def damage(self, changes: Mapping[str, Change]) -> None:
-        pytest.skip("not yet")
+        from redis import Redis
+
+        with Redis.from_url(self.url) as client:
+            for id, change in changes.items():
+                payload = client.hget(PAYLOADS, id)
+                assert payload is not None
+                client.hset(PAYLOADS, id, change(payload))
 
     def close(self) -> None:
         self.server.close()

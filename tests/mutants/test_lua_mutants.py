@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
+from reliq.testing.servers import NoServer, find_redis, lacking
 from tests.mutants.lua import Mutant, mutants
 
 
@@ -44,3 +49,17 @@ def test_lines_without_a_check_stay() -> None:
 def test_a_mutant_is_of_one_text_only() -> None:
     with pytest.raises(AssertionError, match="has changed"):
         Mutant("x", 1, "if a then", "if false then").apply("if b then")
+
+
+def test_scripts_that_lack_a_check_of_a_receipt_are_found_out() -> None:
+    try:
+        find_redis()
+    except NoServer as error:
+        lacking(str(error))
+    command = [sys.executable, "-m", "tests.mutants.run", "--only", "lib/settle", "--containing", "[FENCE]"]
+    hunt = subprocess.run(
+        [*command, "--tests", "stale or repeated or claim"],
+        cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert hunt.returncode == 0, hunt.stdout + hunt.stderr
+    assert hunt.stdout.count("killed by") >= 4
