@@ -9,7 +9,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +28,7 @@ logger = logging.getLogger("reliq.sqlite")
 
 
 class BeginAgain(Exception):
-    """A transaction took a short cut that does not lead there; it begins again with `step.again` set."""
+    """A transaction took a short cut that does not lead there; it begins again with a higher `step.again`."""
 
 
 class Step:
@@ -39,7 +39,7 @@ class Step:
     )  # fmt: skip
 
     def __init__(
-        self, execute: Callable[..., sqlite3.Cursor], now: int, last_place: int, *, again: bool = False
+        self, execute: Callable[..., sqlite3.Cursor], now: int, last_place: int, *, again: int = 0
     ) -> None:
         self.execute = execute
         self.now = now
@@ -65,6 +65,21 @@ class Step:
 
     def wake(self, queue: str, count: int = 1) -> None:
         self.woken[queue] = self.woken.get(queue, 0) + count
+
+    @contextlib.contextmanager
+    def isolated(self) -> Iterator[None]:
+        """What an error ends in here is as if it had not been begun; the transaction goes on."""
+        before = self.done, self.failed, self.dropped, self.purged, len(self.ended)
+        self.execute("SAVEPOINT item")
+        try:
+            yield
+        except BaseException:
+            self.execute("ROLLBACK TO item")
+            self.done, self.failed, self.dropped, self.purged, ended = before
+            del self.ended[ended:]
+            raise
+        finally:
+            self.execute("RELEASE item")
 
 
 class Connection:
@@ -122,7 +137,7 @@ class Connection:
         return result
 
     def _transact(
-        self, change: Callable[..., T], args: tuple[Any, ...], *, again: bool = False, last: bool = False
+        self, change: Callable[..., T], args: tuple[Any, ...], *, again: int = 0, last: bool = False
     ) -> tuple[T, Callable[[], None] | None]:
         execute = self._db.execute
         committing = False
@@ -137,7 +152,7 @@ class Connection:
             self._place = step.place
         except BeginAgain:
             self._roll_back()
-            return self._transact(change, args, again=True, last=last)
+            return self._transact(change, args, again=again + 1, last=last)
         except BaseException as error:
             self._roll_back()
             if isinstance(error, sqlite3.Error):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from itertools import groupby
 from typing import cast
@@ -14,6 +15,16 @@ from reliq.ports.values import Publication, Published
 from reliq.wire.codec import HARD_MAX_MESSAGE, encode, encode_many
 from reliq.wire.message import Envelope
 
+# Text that is no UTF-8, a number over 64 bits, a value of another type than the column's.
+_UNFIT = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    sqlite3.IntegrityError,
+    sqlite3.DataError,
+)
 _KNOWN = "SELECT 1 FROM message WHERE id = ?"
 
 
@@ -29,13 +40,25 @@ def publish(
     step: Step, publications: Sequence[Publication], payloads: Sequence[bytes | str]
 ) -> list[Published]:
     """One answer for each, in order."""
-    if len(publications) >= MANY and not step.again:
-        plain = [p.envelope for p in publications if not (p.guards or p.effects)]
-        if len(plain) == len(publications) and str not in set(map(type, payloads)):
-            return _many(step, plain, cast("Sequence[bytes]", payloads))
-    return [
-        _one(step, publication, payload) for publication, payload in zip(publications, payloads, strict=True)
-    ]
+    one = _isolated if step.again > 1 else _one
+    try:
+        if len(publications) >= MANY and not step.again:
+            plain = [p.envelope for p in publications if not (p.guards or p.effects)]
+            if len(plain) == len(publications) and str not in set(map(type, payloads)):
+                return _many(step, plain, cast("Sequence[bytes]", payloads))
+        return [one(step, *item) for item in zip(publications, payloads, strict=True)]
+    except _UNFIT:
+        raise BeginAgain from None
+
+
+def _isolated(step: Step, publication: Publication, payload: bytes | str) -> Published:
+    """As `_one`, where some item of the call cannot be written: that is refused, and the others are not."""
+    try:
+        with step.isolated():
+            return _one(step, publication, payload)
+    except _UNFIT as error:
+        why = payload if isinstance(payload, str) else f"SQLite cannot take it: {error}"
+        return Published(publication.envelope.id, "refused", error=why)
 
 
 def _encoded(envelope: Envelope) -> bytes | str:

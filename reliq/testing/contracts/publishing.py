@@ -36,6 +36,15 @@ class Publishing(Contract):
         answers = engine.publish([Publication(envelope_of(f"id-{n}")) for n in range(5)])
         assert answers == [Published(f"id-{n}", "accepted") for n in range(5)]
 
+    def test_one_that_has_no_encoding_is_refused_and_its_neighbours_are_not(self, engine: Engine) -> None:
+        odd = Publication(envelope_of("half \udc80"))
+        before, answer, after = engine.publish(
+            [Publication(envelope_of("a")), odd, Publication(envelope_of("b"))]
+        )
+        assert (before.status, answer.status, after.status) == ("accepted", "refused", "accepted")
+        assert answer.error
+        assert engine.audit().accepted == 2
+
     def test_publishing_nothing_does_nothing(self, engine: Engine) -> None:
         assert engine.publish([]) == []
         assert engine.audit().accepted == 0

@@ -8,12 +8,15 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from reliq.engines.sqlite import SqliteEngine, connection
 from reliq.errors import BrokerUnavailable
 from reliq.ports.values import Publication
+from reliq.wire.message import Add, CancelMessage, Put, Remove
 
 Make = Callable[..., Publication]
 
@@ -99,3 +102,34 @@ def test_threads_do_not_add_up_their_patience_with_a_locked_file(
     locked.execute("ROLLBACK")
     assert len(took) == 6
     assert max(took) < 1.5  # 3 s, one after the other
+
+
+@pytest.mark.parametrize("neighbours", [2, 30])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"id": "half \udc80"},
+        {"delay": 2**63},
+        {"priority": 2**63},
+        {"keep": None},
+        {"queue": ["q"]},
+        {"effects": (Remove("half \udc80"),)},
+        {"effects": (CancelMessage("first", "replaced"), Put("key", object()))},  # type: ignore[arg-type]
+        {"guards": (Add("half \udc80"),)},
+    ],
+    ids=["id", "delay", "priority", "keep", "queue", "effect", "effects", "guard"],
+)
+def test_what_cannot_be_written_is_refused_alone_and_leaves_no_trace(
+    engine: SqliteEngine, publication: Make, changes: dict[str, Any], neighbours: int
+) -> None:
+    engine.publish([publication("first", delay=1000)])
+    fields = {"id": "odd", **changes}
+    more = {name: fields.pop(name) for name in ("effects", "guards") if name in fields}
+    odd = replace(publication(**fields), **more)
+    batch = [publication() for _ in range(neighbours)]
+    answers = engine.publish([*batch[:1], odd, *batch[1:]])
+    assert [a.status for a in answers] == ["accepted", "refused", *["accepted"] * (neighbours - 1)]
+    assert answers[1].error
+    audit = engine.audit()
+    assert audit.balanced and audit.accepted == neighbours + 1
+    assert engine.get("first").state == "due" and engine.get("odd") is None  # type: ignore[union-attr]
