@@ -104,12 +104,14 @@ class Publisher:
         outcomes: list[Handle[Any] | Exception] = []
         publications: list[Publication] = []
         places: list[int] = []
-        last, running = None, self._running()
+        last: Task[..., Any] | None = None
+        defaults: Defaults | None = None
+        running = self._running()
         for task, args, kwargs, call in calls:
             try:
-                if task is not last:
-                    encode, defaults, last = task.compiled.encode, app.defaults(task), task
-                body = encode(args, kwargs)
+                if defaults is None or task is not last:
+                    defaults, last = app.defaults(task), task
+                body = task.compiled.encode(args, kwargs)
                 envelope = self.envelope(task, body, call) if call else _plain(task, body, defaults, running)
             except Exception as error:
                 outcomes.append(error)
