@@ -15,6 +15,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from reliq.errors import BrokerFull, BrokerUnavailable
+from reliq.policy.decide import storable, text_of
 from reliq.ports.broker import Broker
 from reliq.ports.values import ErrorInfo, Settled, Settlement
 from reliq.worker.board import Board
@@ -23,6 +24,9 @@ from reliq.worker.outage import Outage
 logger = logging.getLogger("reliq.worker")
 
 TICK = 0.02
+AGAIN = 10.0  # seconds until a settlement is tried again that the broker has refused in every form
+_UNSETTLED = "the verdict could not be stored"
+_MOST = 500  # characters of the broker's error in the reason
 
 
 #: A settlement, the job it is the end of (None: the message could not be opened), its place on the board.
@@ -40,6 +44,8 @@ class Settler:
         self._flushing = threading.Lock()
         self._outage = Outage("settler")
         self._retry_at = 0.0
+        self._refused: list[Finished] = []
+        self._refused_until = 0.0
         self.add = self._pending.append
         self.taken = 0  # how often something was taken: the flusher's sign that nobody is stuck
         self.settled = 0
@@ -101,20 +107,39 @@ class Settler:
             return True
 
     def apart(self, items: Sequence[Finished]) -> None:
-        """Settle one by one, after an error that is not an outage; what cannot be settled as it is fails."""
+        """Settle one by one, after an error that is not an outage; what cannot be settled as it is fails.
+
+        What the broker refuses even then stays leased, so that nobody else runs it, and is tried again.
+        """
         for item in items:
             wanted, job, place = item
-            for settlement in (wanted, _unsettled(wanted)):
+            settlement = wanted
+            for unsettled in (_failed_because, _failed, None):
                 try:
                     self.answered([(settlement, job, place)], self._broker.settle([settlement]))
                     break
                 except (BrokerUnavailable, BrokerFull):
                     self.put_back([item])
                     break
-                except Exception:
+                except Exception as error:
                     logger.exception("settlement of %s failed", settlement.receipt.id)
+                    if unsettled is not None:
+                        settlement = unsettled(wanted, error)
             else:
-                self._board.free(place)  # it stays leased; the next look at what is held gives it back
+                self._refused.append(item)
+                self._refused_until = time.monotonic() + AGAIN
+                logger.error(
+                    "%s has run, but the broker takes no end of it; trying again every %g s",
+                    wanted.receipt.id,
+                    AGAIN,
+                    extra={"event": "unsettled", "id": wanted.receipt.id},
+                )
+
+    def try_refused(self) -> None:
+        """Once more what the broker has refused in every form, if it is time."""
+        if self._refused and time.monotonic() >= self._refused_until:
+            items, self._refused = self._refused, []
+            self.apart(items)
 
     def flush_until(self, deadline: float) -> bool:
         """Settle everything, through outages, until `deadline` (monotonic)."""
@@ -124,6 +149,10 @@ class Settler:
                 return False
             time.sleep(min(left, 0.1))
         return True
+
+    @property
+    def has_refused(self) -> bool:
+        return bool(self._refused)
 
     @property
     def may_try(self) -> bool:
@@ -166,6 +195,8 @@ class Flusher(threading.Thread):
             if still >= 1 and len(settler) and settler.may_try:
                 _quickly(settler.flush)
                 seen = settler.taken
+            if settler.has_refused:
+                _quickly(settler.try_refused)
 
     def _idle(self) -> bool:
         return self._board.room == self._board.capacity
@@ -185,9 +216,12 @@ def _quickly(flush: Any) -> None:
         sys.setswitchinterval(before)
 
 
-def _unsettled(settlement: Settlement) -> Settlement:
-    reason = "the verdict could not be stored"
-    error = ErrorInfo(
-        "reliq.errors.BrokerError", f"{reason}: {settlement.kind}, {settlement.reason or 'no reason'}"
-    )
-    return Settlement(settlement.receipt, "failed", error=msgspec.msgpack.encode(error), reason=reason)
+def _failed_because(settlement: Settlement, error: Exception) -> Settlement:
+    why = storable(f"{_UNSETTLED}: {type(error).__name__}: {text_of(error)}", _MOST)
+    what = f"{why} (it was {settlement.kind}: {settlement.reason or 'no reason'})"
+    info = ErrorInfo("reliq.errors.BrokerError", storable(what, 2 * _MOST))
+    return Settlement(settlement.receipt, "failed", error=msgspec.msgpack.encode(info), reason=why)
+
+
+def _failed(settlement: Settlement, error: Exception) -> Settlement:
+    return Settlement(settlement.receipt, "failed", reason=_UNSETTLED)

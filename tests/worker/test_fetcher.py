@@ -31,6 +31,7 @@ class Parts:
         self.board = Board(300)
         self.settler = Settler(self, self, self.board)  # type: ignore[arg-type]
         self.waits: list[float] = []
+        self.refuse: Any = None
         self.fetcher = Fetcher(
             self,  # type: ignore[arg-type]
             "me",
@@ -57,6 +58,9 @@ class Parts:
 
     def settled(self, job: Any, answer: Any) -> None:
         pass
+
+    def settle(self, settlements: Any) -> Any:
+        return (self.refuse or self.engine.settle)(settlements)
 
     def publish(self, *ids: str) -> None:
         self.engine.publish([Publication(Envelope(1, id, "t", "q")) for id in ids])
@@ -178,3 +182,51 @@ def test_once_a_charged_message_was_let_in_the_next_claims_are_not_held_up(parts
     parts.publish("after")
     assert parts.fetch(alone=True)
     assert parts.fetch(alone=False) is not None
+
+
+def test_a_settlement_that_the_broker_refuses_fails_with_the_brokers_error(parts: Parts) -> None:
+    parts.publish("a", "b")
+    parts.fetcher.measured(0.0001, 1)
+    for id, place in [*(parts.fetch() or []), *(parts.fetch() or [])]:
+        parts.end(id, place, **({"value": "no bytes \udc80"} if id == "a" else {}))
+    settle = parts.engine.settle
+
+    def refuse(settlements: list[Settlement]) -> Any:
+        if any(isinstance(settlement.value, str) for settlement in settlements):
+            raise ValueError("half a character: \udc80")
+        return settle(settlements)
+
+    parts.refuse = refuse
+    assert parts.settler.flush()
+    record = parts.engine.get("a")
+    assert record is not None and record.state == "failed"
+    assert record.reason == "the verdict could not be stored: ValueError: half a character: \\udc80"
+    assert parts.engine.get("b").state == "done"  # type: ignore[union-attr]
+    assert parts.board.room == parts.board.capacity
+
+
+def test_a_settlement_that_is_refused_in_every_form_is_tried_again_and_is_in_nobodys_way(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliq.worker.settler.AGAIN", 0.0)
+    parts.publish("a", "b")
+    for id, place in [*(parts.fetch() or []), *(parts.fetch() or [])]:
+        parts.end(id, place)
+    settle = parts.engine.settle
+
+    def refuse(settlements: list[Settlement]) -> Any:
+        if any(settlement.receipt.id == "a" for settlement in settlements):
+            raise ValueError("a defect")
+        return settle(settlements)
+
+    parts.refuse = refuse
+    assert parts.settler.flush() and parts.settler.has_refused and not len(parts.settler)
+    assert parts.engine.get("b").state == "done"  # type: ignore[union-attr]
+    assert parts.engine.get("a").state == "leased"  # type: ignore[union-attr]
+    parts.settler.try_refused()
+    assert parts.settler.has_refused
+    parts.refuse = settle
+    parts.settler.try_refused()
+    assert not parts.settler.has_refused
+    assert parts.engine.get("a").state == "done"  # type: ignore[union-attr]
+    assert parts.board.room == parts.board.capacity
