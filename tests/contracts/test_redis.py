@@ -139,7 +139,6 @@ class OtherWays(RedisTests):
         params=[
             "unix socket",
             "TLS",
-            "password",
             "limited user",
             pytest.param("sentinel", marks=pytest.mark.xdist_group("redis-sentinel")),
             pytest.param("cluster", marks=pytest.mark.xdist_group("redis-cluster")),
@@ -159,18 +158,19 @@ class OtherWays(RedisTests):
         return {
             "unix socket": server.url_for("unix", password="p/w"),
             "TLS": server.url_for("tls", password="p/w"),
-            "password": server.url_for(password="p/w"),
             "limited user": server.url_for(user="shop", password="se:cret"),
         }[request.param]
 
 
-class TestRedisByOtherWays(OtherWays, Publishing, Claiming, Settling, Blocking, Restarting):
+class TestRedisByOtherWays(OtherWays, Claiming, Blocking, Restarting):
     """What a way to the server can change."""
 
 
 @pytest.mark.full
 class TestRedisByOtherWaysInFull(
     OtherWays,
+    Publishing,
+    Settling,
     Charged,
     Fences,
     Following,

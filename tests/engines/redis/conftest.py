@@ -50,6 +50,13 @@ def own(reliq_redis_server: Callable[..., RedisServer]) -> RedisServer:
     return reliq_redis_server(appendonly="always")
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes five seconds at most takes one here."""
+    for module in ("endpoint", "server", "promise"):
+        monkeypatch.setattr(f"reliq.engines.redis.{module}.TIMEOUT", 1.0)
+
+
 @contextmanager
 def within(seconds: float = DEADLINE) -> Iterator[None]:
     """What is done here is over in time, whether it succeeds or fails."""

@@ -70,6 +70,7 @@ def test_busy_is_waited_for(connected: Connect, own: RedisServer) -> None:
     assert drain(engine) == ["before", "while"]
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_server_that_stays_busy_is_unavailable_in_time_and_for_certain(
     connected: Connect, own: RedisServer
 ) -> None:
@@ -93,10 +94,12 @@ def test_a_server_that_is_busy_when_first_reached_is_waited_for(connected: Conne
 @contextmanager
 def loading(server: RedisServer, seconds: float) -> Iterator[None]:
     """The server is started and reads its file for so long; it answers between a thousand keys and the next."""
-    count = 15_000
-    server.do("EVAL", "for n = 1, ARGV[1] do redis.call('SET', 'ballast-' .. n, n) end", 0, count)
+    # A delay takes the server some 60 us, however short it is meant to be.
+    server.do(
+        "EVAL", "for n = 1, ARGV[1] do redis.call('SET', 'ballast-' .. n, n) end", 0, int(seconds / 6e-5)
+    )
     server.stop()
-    server._settings["key-load-delay"] = str(int(seconds * 1e6 / count))
+    server._settings["key-load-delay"] = "1"
     starter = threading.Thread(target=server.start)
     starter.start()
     try:
@@ -118,12 +121,13 @@ def test_loading_is_waited_for(connected: Connect, reliq_redis_server: Start, kn
         assert drain(engine) == ["before", "while"] if known else ["while"]
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_server_that_takes_long_to_load_is_unavailable_in_time(
     connected: Connect, reliq_redis_server: Start
 ) -> None:
     server = reliq_redis_server(appendonly="always", settings={"aof-use-rdb-preamble": "no"})
     engine = connected(server.url)
-    with loading(server, 7), within(), pytest.raises(BrokerUnavailable, match=r"LOADING|loading|ready"):
+    with loading(server, 3), within(), pytest.raises(BrokerUnavailable, match=r"LOADING|loading|ready"):
         publish(engine)
 
 
@@ -141,6 +145,7 @@ def test_a_master_that_becomes_a_replica_for_a_moment_is_waited_for(
     assert drain(engine) == ["before", "while"]
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_master_that_stays_a_replica_is_unavailable_in_time(connected: Connect, own: RedisServer) -> None:
     engine = connected(own.url)
     publish(engine, "before")

@@ -167,6 +167,7 @@ def test_a_certificate_for_another_name_is_refused(connected: Connect, reliq_red
         publish(connected(url))
 
 
+@pytest.mark.usefixtures("hasty")
 def test_tls_spoken_to_a_server_without_it_names_the_other_scheme(
     connected: Connect, server: RedisServer
 ) -> None:
@@ -217,6 +218,7 @@ def test_a_master_that_no_sentinel_knows_is_named(
     assert "unknown-name" in failure(connected, url, BrokerError)
 
 
+@pytest.mark.usefixtures("hasty")
 def test_something_that_is_no_redis_is_unavailable_in_time(connected: Connect) -> None:
     import socket
 
@@ -237,6 +239,7 @@ def test_a_server_that_would_evict_is_refused_unless_forced(
     publish(connected(server.url_for(allow_eviction=1)))
 
 
+@pytest.mark.usefixtures("hasty")
 def test_a_read_only_replica_is_refused_with_its_name(connected: Connect, server: RedisServer) -> None:
     with server.replica() as replica:
         said = failure(connected, replica.url, BrokerError)
