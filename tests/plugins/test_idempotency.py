@@ -651,6 +651,37 @@ def test_a_run_whose_record_is_gone_takes_it_again(bench, clock):
     assert work.delay(1).get(0) == "paid"
 
 
+def test_a_run_whose_key_went_to_another_message_completes_and_frees_nothing_of_another(bench):
+    ends: list[object] = ["done", Drop("no"), Fail("no")]
+    taken = []
+
+    def body(n):
+        bench.engine.store_drop(bench.middleware.key_of(work, (n,)))
+        taken.append(work.apply_async((n,), countdown=1000))
+        return ends[n]
+
+    work = bench.task(body)
+    for n in range(3):
+        work.delay(n)
+    before = []
+    for n in range(3):
+        bench.harness.run_one()
+        key = bench.middleware.key_of(work, (n,))
+        before.append(bench.engine.store_get(key))
+        assert before[-1] is not None and before[-1].holder == taken[n].id and before[-1].expires is None
+
+
+def test_the_key_is_made_where_a_call_is_sent_and_not_where_it_arrives(bench, engine, clock):
+    """The worker's code is newer: it would make another key of the same call."""
+    work = bench.task(lambda n: "paid", idempotency={"keys": ["n"]})
+    first = work.delay(1)
+    newer = Bench(engine, clock)
+    newer.task(lambda n: "paid", idempotency={"keys": [], "ttl": 1})
+    with newer.harness:
+        newer.run()
+    assert bench.lives() == [clock.now_ms() + 86_400_000] and work.delay(1) == first
+
+
 def test_a_record_taken_again_by_a_run_that_was_dead_already_lapses(bench, clock):
     work, first = two_of_a_key(bench)
     delivery = bench.harness.claim().deliveries[0]

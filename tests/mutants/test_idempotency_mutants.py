@@ -1,0 +1,232 @@
+"""What reliq_idempotency promises, broken piece by piece: no mutant survives."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mutants.harness import ROOT, Patch, run_with
+
+UNIT = "tests/plugins/test_idempotency.py"
+WALK = "tests/plugins/test_idempotency_walk.py"
+FAULTS = "tests/plugins/test_idempotency_faults.py"
+INBOX = "tests/plugins/inbox/test_sqlalchemy.py"
+
+
+def unit(words: str) -> tuple[str, ...]:
+    """Tests of the middleware, on the memory engine."""
+    return (UNIT, "-k", f"memory and ({words})")
+
+
+PATCHES = (
+    Patch(
+        "a record of an ended message is taken by the next send",
+        "plan.py",
+        "return Absent(self.key), Put(self.key, self.accepted(id, task), holder=id)",
+        "return Add(self.key, self.accepted(id, task), holder=id), Put(self.key, self.accepted(id, task), holder=id)",
+        unit("stored_result_exactly"),
+    ),
+    Patch(
+        "a record is taken again by the same id",
+        "plan.py",
+        "return Absent(self.key), Put(",
+        "return Add(self.key, self.accepted(id, task), holder=id, or_dead=False), Put(",
+        unit("chosen_id"),
+    ),
+    Patch(
+        "the life of a key is counted from the publish",
+        "plan.py",
+        "return Absent(self.key), Put(self.key, self.accepted(id, task), holder=id)",
+        "return Absent(self.key), Put(self.key, self.accepted(id, task), holder=id, ttl=self.ttl)",
+        unit("keeps_its_key"),
+    ),
+    Patch(
+        "a failure leaves the key taken",
+        "plan.py",
+        '("failed", failed)',
+        '("failed", ())',
+        unit("frees_the_key"),
+    ),
+    Patch(
+        "a cancelled message leaves the key taken",
+        "plan.py",
+        '("dropped", (Remove(self.key, holder=id),))',
+        '("dropped", ())',
+        unit("frees_the_key"),
+    ),
+    Patch(
+        "an ending removes a record that is another message's",
+        "plan.py",
+        '("dropped", (Remove(self.key, holder=id),))',
+        '("dropped", (Remove(self.key),))',
+        unit("nothing_of_another"),
+    ),
+    Patch(
+        "an ending by a worker that knows nothing of keys leaves the record for ever",
+        "plan.py",
+        '("done", (kept,))',
+        '("done", ())',
+        unit("without_the_middleware"),
+    ),
+    Patch(
+        "a kept failure is removed by the ending that follows it",
+        "plan.py",
+        "Remove(self.key, holder=id, value=self.accepted(id, task))",
+        "Remove(self.key, holder=id)",
+        unit("kept_as_the_policy_says"),
+    ),
+    Patch(
+        "a dead letter lives again without its key",
+        "middleware.py",
+        "        ctx.on_replay(plan.retake(ctx.id, ctx.task.name))\n",
+        "",
+        unit("dead_letter"),
+    ),
+    Patch(
+        "the completion is written beside the settlement and not with it",
+        "middleware.py",
+        "                ctx.with_settlement(effect)\n",
+        "                ctx.store.apply((), (effect,))\n",
+        unit("lost_its_message"),
+    ),
+    Patch(
+        "the completion asks for no owner",
+        "completion.py",
+        "ttl=plan.ttl, holder=ctx.id)",
+        "ttl=plan.ttl)",
+        unit("nothing_of_another"),
+    ),
+    Patch(
+        "results that are false are no results",
+        "completion.py",
+        "if verdict.value is not None and",
+        "if verdict.value and",
+        unit("stored_result_exactly"),
+    ),
+    Patch(
+        "results are kept whatever their size",
+        "completion.py",
+        "elsewhere = result is not None and len(result) > plan.max_result",
+        "elsewhere = False",
+        unit("large_result"),
+    ),
+    Patch(
+        "retries that ran out count as permanent",
+        "completion.py",
+        "return verdict.gave_up or isinstance",
+        "return isinstance",
+        unit("kept_as_the_policy_says"),
+    ),
+    Patch(
+        "arguments are not compared",
+        "duplicates.py",
+        "return None not in (plan.fingerprint, entry.fingerprint) and",
+        "return False and",
+        unit("other_arguments"),
+    ),
+    Patch(
+        "the result is only where the message's own record is",
+        "duplicates.py",
+        "return Join(first, record=entry.record(queue=ctx.queue))",
+        "return Join(first)",
+        unit("own_record_is_gone"),
+    ),
+    Patch(
+        "a message is kept out by its own dead run",
+        "running.py",
+        "elif value.holder == ctx.id:",
+        "elif value.holder == ctx.id and ctx.attempt == 1:",
+        unit("takes_over_at_once"),
+    ),
+    Patch(
+        "a run does the work though another message with the key is at it",
+        "running.py",
+        "                return _other(ctx, plan, entry, holder, count)\n",
+        "                return None\n",
+        unit("another_message_with_its_key"),
+    ),
+    Patch(
+        "a run that was dead already takes a record for ever",
+        "running.py",
+        "ttl=_RETAKEN, holder",
+        "holder",
+        unit("taken_again_by_a_run"),
+    ),
+    Patch(
+        "a run that was held up does the work of a newer one again",
+        "running.py",
+        'if entry.state != "done":',
+        "if entry:",
+        unit("wakes_after"),
+    ),
+    Patch(
+        "a run that waits to run again lets a record lapse that it took again",
+        "middleware.py",
+        "ctx.with_settlement(Touch(plan.key, holder=ctx.id))",
+        "pass",
+        unit("whose_record_is_gone"),
+    ),
+    Patch(
+        "the store's outage fails the message",
+        "middleware.py",
+        "        except BrokerUnavailable as error:\n",
+        "        except ZeroDivisionError as error:\n",
+        (FAULTS, "-k", "memory"),
+    ),
+    Patch(
+        "a worker builds the key from the arguments that arrived",
+        "middleware.py",
+        "        plan = Plan.of(ctx.headers)\n        if plan is None:\n            return None\n",
+        "        plan = Plan.of(ctx.headers)\n        if plan is None:\n            return None\n"
+        "        made = self.key_of(ctx.task, ctx.args, ctx.kwargs)\n"
+        "        plan = Plan(1, made or plan.key, *(getattr(plan, f) for f in plan.__struct_fields__[2:]))\n",
+        unit("not_where_it_arrives"),
+    ),
+    Patch(
+        "parents share the keys of their children",
+        "chosen.py",
+        'namespace = f"{namespace}\\n{parent}"',
+        "pass",
+        unit("each_parent"),
+    ),
+    Patch(
+        "a key is free again as soon as its message is done",
+        "plan.py",
+        "kept = Touch(self.key, ttl=self.ttl, holder=id)",
+        "kept = Remove(self.key, holder=id)",
+        (WALK,),
+    ),
+    Patch(
+        "an inbox runs the block again",
+        "sqlalchemy.py",
+        "        if committed is not None:\n            raise",
+        "        if committed is None and committed:\n            raise",
+        (INBOX, "-k", "sqlite and lost"),
+    ),
+    Patch(
+        "an inbox marks nothing as done",
+        "sqlalchemy.py",
+        "values(done=True, result",
+        "values(done=False, result",
+        (INBOX, "-k", "sqlite and lost"),
+    ),
+    Patch(
+        "an inbox commits what an error should undo",
+        "sqlalchemy.py",
+        "        elif error is not None:\n            if self._commits:\n                session.rollback()\n",
+        "        elif error is not None:\n            if self._commits:\n                session.commit()\n",
+        (INBOX, "-k", "sqlite and rolls_back"),
+    ),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("patch", PATCHES, ids=lambda patch: patch.name.replace(" ", "-"))
+def test_no_mutant_survives(patch, tmp_path):
+    run = run_with(patch, package="reliq_idempotency", folder=tmp_path)
+    assert run.killed, f"{patch.name}: the tests ended with status {run.status}\n{run.output[-2000:]}"
+
+
+def test_every_patch_fits_the_source():
+    package = ROOT / "plugins" / "reliq_idempotency"
+    wrong = [p.name for p in PATCHES if (package / p.file).read_text("utf-8").count(p.before) != 1]
+    assert wrong == []
