@@ -4,6 +4,7 @@
 from typing import assert_type
 
 from reliq import Handle, Reliq, Task
+from reliq.errors import TaskDropped, TaskFailed
 from reliq.testing import Harness
 
 app = Reliq("typed", broker="memory://")
@@ -33,4 +34,5 @@ with Harness(app) as harness:
     assert_type(job.get(), str)
     assert_type(other.get(), int)  # of an async task: what the coroutine returns
     assert_type(third.get(), int)
+    assert_type(third.get(propagate=False), int | TaskFailed | TaskDropped)  # an error is given, not raised
     print(job.get(), other.get(), third.get())

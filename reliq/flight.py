@@ -138,6 +138,7 @@ class Flight:
             self._result = error
         elif self._result is None:
             self._result = Handle(self._app, self.id, self._task)
+            self._result.duplicate = published is not None and published.status == "duplicate"
 
     def _rejected(self, hook: Hook, answer: object) -> Handle[Any]:
         if isinstance(answer, Join):

@@ -59,7 +59,9 @@ class Publisher:
             published = self._send([Publication(envelope)])[0]
             if published.status == "refused":
                 raise _error_of(published)
-            return Handle(self.app, envelope.id, task)
+            handle: Handle[Any] = Handle(self.app, envelope.id, task)
+            handle.duplicate = published.status == "duplicate"
+            return handle
         outcome = self.many([(task, args, kwargs, call)])[0]
         if isinstance(outcome, BaseException):
             raise outcome
@@ -123,6 +125,8 @@ class Publisher:
         for place, published in zip(places, answers, strict=True):
             if published.status == "refused":
                 outcomes[place] = _error_of(published)
+            elif published.status == "duplicate":
+                outcomes[place].duplicate = True  # type: ignore[union-attr]
         return outcomes
 
     def _send(self, publications: list[Publication]) -> list[Published]:

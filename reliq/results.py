@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Generic, Never, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, TypeVar, cast, overload
 
 import msgspec
 
@@ -54,7 +54,7 @@ class Handle(ResultNames, Generic[R]):
     the message that stood in its way.  `kept` is how the message ended, where somebody else than the broker kept that.
     """
 
-    __slots__ = ("_app", "_kept", "_task", "existing_id", "id", "reason", "rejected")
+    __slots__ = ("_app", "_kept", "_task", "duplicate", "existing_id", "id", "reason", "rejected")
 
     def __init__(
         self,
@@ -70,6 +70,7 @@ class Handle(ResultNames, Generic[R]):
         self._task = task
         self._kept = kept
         self.id: str = id
+        self.duplicate = False
         self.rejected = False
         self.reason: str | None = None
         self.existing_id: str | None = None
@@ -174,11 +175,23 @@ class Handle(ResultNames, Generic[R]):
         self: Handle[Coroutine[Any, Any, T]],
         timeout: float | None = None,
         *,
-        propagate: bool = True,
+        propagate: Literal[True] = True,
         **celery: Never,
     ) -> T: ...
     @overload
-    def get(self, timeout: float | None = None, *, propagate: bool = True, **celery: Never) -> R: ...
+    def get(
+        self: Handle[Coroutine[Any, Any, T]],
+        timeout: float | None = None,
+        *,
+        propagate: bool,
+        **celery: Never,
+    ) -> T | TaskFailed | TaskDropped: ...
+    @overload
+    def get(self, timeout: float | None = None, *, propagate: Literal[True] = True, **celery: Never) -> R: ...
+    @overload
+    def get(
+        self, timeout: float | None = None, *, propagate: bool, **celery: Never
+    ) -> R | TaskFailed | TaskDropped: ...
     def get(self, timeout: float | None = None, *, propagate: bool = True, **celery: Never) -> Any:
         """The task's result; waits for it.
 
@@ -189,21 +202,32 @@ class Handle(ResultNames, Generic[R]):
             translate(celery, GET_OPTIONS, (), where="get()")
         self._refuse_inside_task("get")
         if self.rejected and not propagate:
-            return cast(R, self._rejection())
+            return self._rejection()
         record = self.wait(timeout)
         error = self._error(record)
         if error is None:
             return self._value(record)
         if propagate:
             raise error
-        return cast(R, error)
+        return error
 
     @overload
     async def aget(
-        self: Handle[Coroutine[Any, Any, T]], timeout: float | None = None, *, propagate: bool = True
+        self: Handle[Coroutine[Any, Any, T]],
+        timeout: float | None = None,
+        *,
+        propagate: Literal[True] = True,
     ) -> T: ...
     @overload
-    async def aget(self, timeout: float | None = None, *, propagate: bool = True) -> R: ...
+    async def aget(
+        self: Handle[Coroutine[Any, Any, T]], timeout: float | None = None, *, propagate: bool
+    ) -> T | TaskFailed | TaskDropped: ...
+    @overload
+    async def aget(self, timeout: float | None = None, *, propagate: Literal[True] = True) -> R: ...
+    @overload
+    async def aget(
+        self, timeout: float | None = None, *, propagate: bool
+    ) -> R | TaskFailed | TaskDropped: ...
     async def aget(self, timeout: float | None = None, *, propagate: bool = True) -> Any:
         """`get` for async code: waits in a thread, the loop goes on."""
         self._refuse_inside_task("aget")

@@ -62,11 +62,20 @@ def command(
     handle = registered.apply_async(positional, keyword, **given)
     if handle.id is None:
         raise click.ClickException(f"The publish was rejected: {handle.reason}")
+    if handle.duplicate:
+        click.echo(f"note:  {handle.id} was accepted before: nothing new was published", err=True)
     if not app.broker.capabilities.shared:
         click.echo(f"note:  {app.broker.url} lives in this process, and ends with it", err=True)
     if not wait and timeout is None:
         if target.json:
-            document({"id": handle.id, "task": registered.name, "state": handle.state})
+            document(
+                {
+                    "id": handle.id,
+                    "task": registered.name,
+                    "state": handle.state,
+                    "duplicate": handle.duplicate,
+                }
+            )
         else:
             click.echo(handle.id)
             click.echo(f"next:  reliq why{target.flags} {shlex.quote(handle.id)}", err=True)

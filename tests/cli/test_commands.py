@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -314,6 +315,17 @@ def test_a_proposed_command_repeats_app_and_broker_fit_for_the_shell(shop: Shop)
     shop.work("pay")
     assert f"reliq dlq retry --broker {shop.url} {failed}" in shop.run("why", failed, "-b", shop.url).stdout
     assert f"reliq dlq retry -A shop {failed}" in shop.run("dlq", "show", failed, "-A", "shop").stdout
+
+
+def test_a_call_of_an_id_that_was_accepted_before_says_so(shop: Shop) -> None:
+    def call(*arguments: str) -> Any:
+        return shop.run("call", "-A", "shop", "add", "1", "--id", "one", *arguments)
+
+    assert "accepted before" not in call().stderr
+    again = call()
+    assert again.stdout == "one\n" and "one was accepted before: nothing new was published" in again.stderr
+    assert json.loads(call("--json").stdout)["duplicate"] is True
+    assert shop.engine.depth("default").ready == 1
 
 
 def test_the_doctor_names_an_app_that_cannot_be_imported_once(shop: Shop) -> None:

@@ -254,3 +254,23 @@ def test_a_message_dropped_by_its_task_is_ignored(app, harness):
     job = work.delay()
     harness.run_until_idle()
     assert job.state == "IGNORED"
+
+
+class Hook(Middleware):
+    name = "hook"
+
+    def publish(self, ctx):
+        yield
+
+
+@pytest.mark.parametrize("middleware", [[], [Hook()]], ids=["plain", "hooked"])
+def test_a_handle_says_whether_its_id_was_accepted_before(middleware):
+    app = Reliq("shop", broker="memory://", middleware=middleware)
+
+    @app.task
+    def work() -> None: ...
+
+    assert [work.apply_async(task_id="a").duplicate for _ in range(2)] == [False, True]
+    assert [h.duplicate for h in app.publish_many(work, [(), ()])] == [False, False]
+    twice = [(work, (), {}, {"id": id}) for id in ("b", "b", "a", "c")]
+    assert [h.duplicate for h in app.publisher.many(twice)] == [False, True, True, False]
