@@ -1,8 +1,8 @@
-"""A random walk: the model, the memory engine and the SQLite engine are told the same and must stay the same.
+"""A random walk: the model and the memory, SQLite and Redis engines are told the same and must stay the same.
 
 After each step their answers, records, stories, owners, depths, store and books are compared, and the invariants I1
 to I4 and I11 checked.  Any call may be made twice (its reply was lost), a process may die at any point, the SQLite file
-may be closed and opened again, and the clock may jump.
+may be closed and opened again, the scripts may be forgotten by the Redis server, and the clock may jump.
 """
 
 from __future__ import annotations
@@ -24,13 +24,16 @@ from reliq.errors import GuardRefused
 from reliq.policy.clock import VirtualClock
 from reliq.ports.values import LIVE, Claimed, Publication, Receipt, Settlement
 from reliq.testing.contracts.model import Model
+from reliq.testing.servers import RedisServer
 from reliq.wire.message import Add, Effect
 
 LEASE = 5.0
 
 
 class Walk(RuleBasedStateMachine):
-    """Every step makes one call of all three."""
+    """Every step makes one call of all."""
+
+    server: RedisServer  # set by the fixture below
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,6 +42,8 @@ class Walk(RuleBasedStateMachine):
         self.model = Model(self.clock)
         self.memory = import_module("reliq.engines.memory").connect("memory://", clock=self.clock)
         self.sqlite = self.open()
+        self.redis = self.on_redis()
+        self.engines = [self.memory, self.sqlite, self.redis]
         self.owners: list[str] = []  # all that ever were
         self.seqs: Counter[str] = Counter()
         self.receipts: list[Receipt] = []  # all that were ever given
@@ -49,6 +54,10 @@ class Walk(RuleBasedStateMachine):
     def open(self) -> Any:
         url = f"sqlite:///{self.folder.name}/reliq.db?durability=off"
         return import_module("reliq.engines.sqlite").connect(url, clock=self.clock)
+
+    def on_redis(self) -> Any:
+        self.server.flush()
+        return import_module("reliq.engines.redis").connect(self.server.url, app="walk", clock=self.clock)
 
     def all(self, call: Callable[[Any], Any], *, twice: bool = False) -> Any:
         """The answer of all; the first of two, when the first reply was lost."""
@@ -62,7 +71,7 @@ class Walk(RuleBasedStateMachine):
     def once(self, call: Callable[[Any], Any]) -> Any:
         self.comparing = True
         expected = call(self.model)
-        for engine in (self.memory, self.sqlite):
+        for engine in self.engines:
             answer = call(engine)
             assert answer == expected, f"{engine.capabilities.name} answers {answer}, the model {expected}"
         self.comparing = False
@@ -198,7 +207,8 @@ class Walk(RuleBasedStateMachine):
             self.clock.jump(what)
         else:
             self.sqlite.close()
-            self.sqlite = self.open()
+            self.sqlite = self.engines[1] = self.open()
+            self.server.do("SCRIPT", "FLUSH")
 
     # --- what is compared, and what always holds ---
 
@@ -218,7 +228,7 @@ class Walk(RuleBasedStateMachine):
     def they_are_the_same(self) -> None:
         self.comparing = True
         expected = self.seen(self.model)
-        for engine in (self.memory, self.sqlite):
+        for engine in self.engines:
             seen = self.seen(engine)
             for part in expected:
                 assert seen[part] == expected[part], f"{engine.capabilities.name}: {part}"
@@ -229,7 +239,7 @@ class Walk(RuleBasedStateMachine):
         """I11; and I3: a live id stands once, and is held once at most."""
         expected = self.model.audit()
         assert expected.balanced
-        for engine in (self.memory, self.sqlite):
+        for engine in self.engines:
             audit = engine.audit()
             assert audit.balanced, audit
             assert (audit.accepted, dict(audit.states)) == (expected.accepted, expected.states)
@@ -253,6 +263,7 @@ class Walk(RuleBasedStateMachine):
         finally:
             self.memory.close()
             self.sqlite.close()
+            self.redis.close()
             self.folder.cleanup()
 
     def all_ends(self) -> None:
@@ -304,8 +315,16 @@ FULL = settings(SHARED, max_examples=3_000, stateful_step_count=100)
 class TestWalk(Walk.TestCase):  # type: ignore[misc]
     settings = QUICK
 
+    @pytest.fixture(autouse=True)
+    def beside_redis(self, reliq_redis: RedisServer) -> None:
+        Walk.server = reliq_redis
+
 
 @pytest.mark.full
 @pytest.mark.timeout(1_800)
 class TestLongWalk(Walk.TestCase):  # type: ignore[misc]
     settings = FULL
+
+    @pytest.fixture(autouse=True)
+    def beside_redis(self, reliq_redis: RedisServer) -> None:
+        Walk.server = reliq_redis

@@ -15,11 +15,7 @@ if ARGV[8] ~= '' then
 end
 local o, ids, next_due, wants_alone, idles, deaf = owner_of(name), {}, false, false, false, false
 if o and limit > 0 and seq == o[4] then
-  for _, id in ipairs(held_by(name)) do
-    if row(id)[CLAIM] == seq then
-      ids[#ids + 1] = id
-    end
-  end
+  ids = batch_again(queues, name, seq)
 elseif o and limit > 0 and seq > o[4] then
   drop_expired(BOUND)
   local left = BOUND

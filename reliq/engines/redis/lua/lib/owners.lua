@@ -27,3 +27,26 @@ local function held_by(name)
   end)
   return ids
 end
+
+-- What is left of the batch that a claim gave: the queues in their order, then what they do not name.
+local function batch_again(queues, name, seq)
+  local lines, rest, ids = {}, {}, {}
+  for i, queue in ipairs(queues) do
+    lines[i] = {}
+    lines[queue] = lines[i]
+  end
+  for _, id in ipairs(held_by(name)) do
+    local r = row(id)
+    if r[CLAIM] == seq then
+      local line = lines[r[QUEUE]] or rest
+      line[#line + 1] = id
+    end
+  end
+  lines[#queues + 1] = rest
+  for _, line in ipairs(lines) do
+    for _, id in ipairs(line) do
+      ids[#ids + 1] = id
+    end
+  end
+  return ids
+end
