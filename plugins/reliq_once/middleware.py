@@ -34,6 +34,7 @@ class QueueOnceMiddleware(Middleware):
 
     name = "once"
     options = frozenset({"once"})
+    requires_outer = ("idempotency",)  # which joins a duplicate that this one would refuse
 
     def __init__(self) -> None:
         self.counters: Counter[str] = Counter()
@@ -134,9 +135,10 @@ class QueueOnceMiddleware(Middleware):
             ctx.with_settlement(Remove(started.slot, holder=ctx.id))
         if not isinstance(verdict, Retry | Snooze):
             return
-        if started is None or not ticket.lets_go:
+        if started is None:  # put off before it began
             ctx.with_settlement(Touch(ticket.key, ttl=ticket.ttl, holder=ctx.id, from_due=True))
-        elif ticket.relock:
+        elif ticket.relock or not ticket.lets_go:
+            # Not a Touch: a run longer than the timeout leaves a record that lapses in the moment of this settlement.
             value = write(started.record)
             ctx.with_settlement(Put(ticket.key, value, ttl=ticket.ttl, holder=ctx.id, from_due=True))
 

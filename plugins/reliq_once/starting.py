@@ -30,6 +30,7 @@ def start(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict | 
     record = LockRecord(VERSION, ctx.task.name, ticket.frees, ticket.hold, since=ctx.app.clock.now_ms())
     if not ticket.lets_go and not ticket.slots and not (ticket.newest and ticket.frees == "s"):
         _adopt(ctx, ticket, record, counters)
+        ctx.state[STARTED] = Started(record)
         return None
     effects: tuple[Effect, ...] = (Remove(ticket.key, holder=ctx.id),)
     if not ticket.lets_go:  # written anew: a call from now on begins a burst of its own
@@ -38,12 +39,12 @@ def start(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict | 
     if slot is None and ticket.slots:
         return _superseded(ctx, ticket, counters) or _busy(ctx, ticket, counters)
     ctx.state[STARTED] = Started(record, slot)
-    if mine:
+    again = ctx.delivery.attempt > 1 or ctx.delivery.snoozes > 0
+    if mine and not again:
         return None
     verdict = _superseded(ctx, ticket, counters)
-    if verdict is None and (
-        ticket.newest or ctx.delivery.attempt == 1
-    ):  # later, it had let go at its first start
+    # Later on, a message that lets go has let go at its first start.
+    if verdict is None and not mine and (ticket.newest or not again):
         _lapsed(ctx, ticket, counters, "it runs without")
     return verdict
 

@@ -585,3 +585,28 @@ def test_the_lock_of_a_crashed_message_is_taken_again_though_it_ran_past_its_tim
     clock.advance(5)
     assert running(bench, bench.claim()) is None
     assert bench.locks() == [first.id]
+
+
+@pytest.mark.parametrize("once", [{}, {"until": "start", "relock_on_retry": True}, {"on_conflict": "rerun"}])
+def test_a_run_longer_than_its_timeout_keeps_the_lock_when_it_waits_for_its_retry(bench, clock, once):
+    def body():
+        for _ in range(5):
+            clock.advance(20)
+            bench.engine.renew(bench.harness._owner, 30)
+        return Retry(50)
+
+    work = bench.task(body, once={"timeout": 60, **once}, max_retries=1)
+    first = work.delay()
+    bench.harness.run_one()
+    assert first.state == "RETRY" and bench.locks() == [first.id]
+
+
+def test_the_key_is_never_computed_again(bench):
+    """The worker sees other arguments than the publisher gave, and frees the lock that was taken."""
+    seen = []
+    work = bench.task(
+        lambda a: seen.append(bench.locks()), once={"until": "start", "key": lambda a: f"{a!r}"}
+    )
+    work.delay((1, 2))  # arrives as a list
+    bench.run()
+    assert seen == [[]]
