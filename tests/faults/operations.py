@@ -249,7 +249,7 @@ def tell(folder: Path, operation: str, number: int, fault: Any, url: str | None)
 def main(folder: Path, cases: list[tuple[str, int, str]], url: str | None) -> None:
     logging.disable()  # tasks fail and processes die here on purpose
     for operation, number, fault in cases:
-        for attempt in range(3):  # whether the flusher settles alone hangs on who is how fast
+        for attempt in range(10):  # whether the flusher settles alone hangs on who is how fast
             name = f"{operation}-{number}-{fault}-{attempt}"
             told = tell(folder / name, operation, number, fault, url)
             if told["fired"]:

@@ -45,23 +45,36 @@ def test_a_minute_of_silence_leaves_nobody_stuck(proxied: Proxied) -> None:
     fall_silent(proxied, seconds=60.0)
 
 
+def outlast(rig: Proxied, weather: Weather, *, lease: float, strand: bool = False) -> None:
+    """Three workers in the midst of their tasks while the broker is away for two leases."""
+    ids = rig.publish(fault_app.work, ((number, 2 * lease + 4.0) for number in range(3)))
+    with rig.fleet(
+        "-c", "1", size=3, lease=lease, environment={"RELIQ_RENEW_EVERY": str(min(2.0, lease / 3))}
+    ) as fleet:
+        rig.await_count("started", 3, 20)
+        rig.proxy.weather = weather
+        if weather.refuse:
+            rig.proxy.reset()
+        time.sleep(2 * lease + 0.2)  # the length of the outage is the subject here
+        assert all(owner.expires < time.time() * 1000 for owner in rig.engine.owners())
+        if strand:
+            rig.proxy.strand()
+        rig.proxy.weather = Weather()
+        rig.await_drained(30)
+        fleet.stop()
+    assert "is dead" not in fleet.log(), fleet.log()
+    report = rig.check(max_crashes=0)
+    assert report.duplicated == 0
+    assert [rig.engine.get(id).attempt for id in ids] == [1, 1, 1]
+
+
 @pytest.mark.parametrize(
     "weather", [Weather(refuse=True), Weather(black_hole=True)], ids=["refused", "silent"]
 )
 def test_an_outage_of_two_leases_reaps_nobody(proxied: Proxied, weather: Weather) -> None:
-    lease = 1.5
-    ids = proxied.publish(fault_app.work, ((number, 7.0) for number in range(3)))
-    with proxied.fleet("-c", "1", size=3, lease=lease) as fleet:
-        proxied.await_count("started", 3, 20)
-        proxied.proxy.weather = weather
-        if weather.refuse:
-            proxied.proxy.reset()
-        time.sleep(2 * lease + 0.2)  # the length of the outage is the subject here
-        assert all(owner.expires < time.time() * 1000 for owner in proxied.engine.owners())
-        proxied.proxy.weather = Weather()
-        proxied.await_drained(30)
-        fleet.stop()
-    assert "is dead" not in fleet.log(), fleet.log()
-    report = proxied.check(max_crashes=0)
-    assert report.duplicated == 0
-    assert [proxied.engine.get(id).attempt for id in ids] == [1, 1, 1]
+    outlast(proxied, weather, lease=1.5)
+
+
+@pytest.mark.full
+def test_an_outage_that_strands_connections_reaps_nobody(proxied: Proxied) -> None:
+    outlast(proxied, Weather(black_hole=True), lease=10.0, strand=True)

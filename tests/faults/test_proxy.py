@@ -176,6 +176,19 @@ def test_a_black_hole_is_silent_and_bytes_arrive_when_it_is_over(proxy: Proxy) -
         assert read(client, 1) == b"y"
 
 
+def test_a_stranded_connection_is_silent_for_good_and_a_new_one_is_not(proxy: Proxy) -> None:
+    with connect(proxy, timeout=0.1) as client:
+        client.sendall(b"x")
+        read(client, 1)
+        assert proxy.strand() >= 1
+        client.sendall(b"y")
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+        with connect(proxy) as fresh:
+            fresh.sendall(b"z")
+            assert read(fresh, 1) == b"z"
+
+
 def test_refusing_refuses_and_ends(proxy: Proxy) -> None:
     proxy.weather = Weather(refuse=True)
     with pytest.raises(ConnectionRefusedError):

@@ -91,6 +91,11 @@ class Proxy:
         count: int = self._call(self._reset())
         return count
 
+    def strand(self) -> int:
+        """From now on nothing passes on the connections that there are, ever; new ones work.  How many there were."""
+        count: int = self._call(self._strand())
+        return count
+
     def _call(self, work: Coroutine[Any, Any, Any]) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout=10)
 
@@ -121,6 +126,11 @@ class Proxy:
         await asyncio.gather(*(pair.task for pair in pairs if pair.task), return_exceptions=True)
         return len(pairs)
 
+    async def _strand(self) -> int:
+        for pair in self._pairs:
+            pair.stranded = True
+        return len(self._pairs)
+
     async def _close(self) -> None:
         await self._stop_listening()
         await self._reset()
@@ -144,6 +154,7 @@ class _Pair:
         self._server: socket.socket | None = None
         self._dice = dice
         self._is_cut = False
+        self.stranded = False
         self._passed: dict[Direction, int] = {"up": 0, "down": 0}
         self.weather_changed = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
@@ -198,7 +209,7 @@ class _Pair:
             sink.shutdown(socket.SHUT_WR)
 
     async def _await_daylight(self) -> None:
-        while self._proxy.weather.black_hole:
+        while self._proxy.weather.black_hole or self.stranded:
             self.weather_changed.clear()
             await self.weather_changed.wait()
 
