@@ -98,14 +98,14 @@ class RedisServer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def start(self) -> None:
+    def start(self, *, seconds: float = 10.0) -> None:
         """Start it and wait until it answers; again after `stop` or `kill`: same ports, same data.
 
-        `ServerFailed` with its log.
+        `ServerFailed` with its log, also where that takes longer than `seconds`.
         """
         for attempt in range(_TRIES):
             try:
-                self._process = self._started()
+                self._process = self._started(seconds)
                 break
             except ServerFailed as error:
                 # Between our look for a free port and its start somebody else took it.
@@ -235,9 +235,9 @@ class RedisServer:
 
     # --- parts ---
 
-    def _started(self) -> ServerProcess:
+    def _started(self, seconds: float) -> ServerProcess:
         process = ServerProcess([self.binary.path, *self._arguments()], ready=_READY, log=self.log)
-        process.await_ready()
+        process.await_ready(seconds)
         return process
 
     def _arguments(self) -> list[str | Path]:

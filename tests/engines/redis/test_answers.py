@@ -70,7 +70,6 @@ def test_busy_is_waited_for(connected: Connect, own: RedisServer) -> None:
     assert drain(engine) == ["before", "while"]
 
 
-@pytest.mark.usefixtures("hasty")
 def test_a_server_that_stays_busy_is_unavailable_in_time_and_for_certain(
     connected: Connect, own: RedisServer
 ) -> None:
@@ -100,13 +99,13 @@ def loading(server: RedisServer, seconds: float) -> Iterator[None]:
     )
     server.stop()
     server._settings["key-load-delay"] = "1"
-    starter = threading.Thread(target=server.start)
+    starter = threading.Thread(target=lambda: server.start(seconds=60))
     starter.start()
     try:
         _until_it_says(server, "LOADING")
         yield
     finally:
-        starter.join(30)
+        starter.join(60)
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["reached before", "reached for the first time"])
@@ -121,13 +120,12 @@ def test_loading_is_waited_for(connected: Connect, reliq_redis_server: Start, kn
         assert drain(engine) == ["before", "while"] if known else ["while"]
 
 
-@pytest.mark.usefixtures("hasty")
 def test_a_server_that_takes_long_to_load_is_unavailable_in_time(
     connected: Connect, reliq_redis_server: Start
 ) -> None:
     server = reliq_redis_server(appendonly="always", settings={"aof-use-rdb-preamble": "no"})
     engine = connected(server.url)
-    with loading(server, 3), within(), pytest.raises(BrokerUnavailable, match=r"LOADING|loading|ready"):
+    with loading(server, 8), within(), pytest.raises(BrokerUnavailable, match=r"LOADING|loading|ready"):
         publish(engine)
 
 
