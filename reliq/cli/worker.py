@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
@@ -11,7 +12,7 @@ import click
 
 from reliq.cli.celery import celery_flags
 from reliq.cli.target import Target, common_options, pass_target
-from reliq.errors import ConfigError, OptionError
+from reliq.errors import BrokerError, ConfigError, OptionError
 
 if TYPE_CHECKING:
     from reliq.app import Reliq
@@ -162,6 +163,8 @@ def banner(app: Reliq, options: WorkerOptions, pool: str, chains: set[tuple[str,
     from reliq.policy.redaction import redact
 
     broker = app.broker
+    with contextlib.suppress(BrokerError):
+        broker.queues()  # a server says what it promises once it was reached
     tasks = sorted(app.tasks)
     processes = "this process" if pool == "solo" else _many(options.children, "process", "processes")
     threads = f", {options.threads} threads each" if options.threads > 1 else ""

@@ -52,6 +52,7 @@ def run_demo(plan: Plan, *, url: str, folder: Path, sabotage: bool, display: Dis
     journals = folder / "journals"
     journals.mkdir()
     (folder / "run").mkdir(mode=0o700)
+    app.broker.queues()  # a server says what it promises once it was reached
     display.say(f"{app.broker.url}: {app.broker.capabilities.durability}")
     published, refused = _publish(plan, queue, display)
     if sabotage:
