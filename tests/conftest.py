@@ -1,0 +1,19 @@
+"""What holds for all tests."""
+
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Have tests of one `xdist_group` run in one process, one after another.
+
+    pytest-xdist 3.8 writes the group to `_nodeid`, which pytest 9.2 no longer reads: groups then mean nothing.
+    """
+    if not config.getoption("loadgroup", False):
+        return
+    for item in items:
+        named = getattr(item, "_nodeid", item.nodeid)
+        if named != item.nodeid and "@" in named:
+            item._id = type(item.id).parse(named)  # type: ignore[attr-defined]
