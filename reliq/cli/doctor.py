@@ -165,8 +165,9 @@ def _broker(target: Target) -> Iterator[Finding]:
     books = engine.audit()
     took = (time.perf_counter() - began) * 1000
     yield Finding("ok", "broker", f"{engine.url} answers ({took:.0f} ms)")
-    shared = engine.capabilities.shared
-    yield Finding("ok" if shared else "warn", "durability", engine.capabilities.durability)
+    durability = engine.capabilities.durability
+    kept = engine.capabilities.shared and not durability.startswith("none")
+    yield Finding("ok" if kept else "warn", "durability", durability)
     yield from _disk(engine.url)
     if books.balanced:
         yield Finding("ok", "books", f"{books.accepted:,} accepted, all accounted for")
