@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.race import run as race
+from benchmarks.race.interruption import ending_on_signals
 from benchmarks.race.kills import WORKERS, Found, Plan, under_kills
 from benchmarks.race.report import reliq_settings
 from benchmarks.race.rig import Rig
@@ -101,7 +102,7 @@ def contestants(only: str = "") -> tuple[Side, ...]:
 def run(settings: Settings, say: Callable[[str], None]) -> Outcome:
     """One contestant after the other.  Whatever was started has ended when this returns or raises."""
     chosen = contestants(settings.only)
-    with race.ending_on_signals(), tempfile.TemporaryDirectory(prefix="reliq-faults-") as folder:
+    with ending_on_signals(), tempfile.TemporaryDirectory(prefix="reliq-faults-") as folder:
         outcome = Outcome(chosen, {side.name: race.versions_of(side, say) for side in chosen})
         with serving() as server:
             rig = Rig(RaceSettings(reliq_on=settings.reliq_on), server, Path(folder))

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks import tally
 from benchmarks.figures import Figures, percentile
 from benchmarks.race.environments import python_of
+from benchmarks.race.interruption import deferred
 from benchmarks.race.programs import Program
 from benchmarks.race.server import HOST, Server
 from benchmarks.race.settings import Settings
@@ -92,15 +93,18 @@ class Rig:
         python = python_of(side.name.partition("-")[0], side.requirements)
         url = f"redis://{HOST}:{self.server.port}/0"
         log = self.folder / f"{name}-{len(list(self.folder.glob('*.log')))}.log"
-        started = Program(
-            [python, *(argument.replace("{url}", url) for argument in arguments)],
-            log=log,
-            environment={**self.environment, **side.environment, **(environment or {})},
-        )
+        started: Program | None = None
         try:
+            with deferred():
+                started = Program(
+                    [python, *(argument.replace("{url}", url) for argument in arguments)],
+                    log=log,
+                    environment={**self.environment, **side.environment, **(environment or {})},
+                )
             yield started
         finally:
-            started.stop()
+            if started is not None:
+                started.stop()
 
     def await_runs(self, number: int, workers: list[Program]) -> None:
         """Until so many tasks have ended; `RuntimeError` when a worker has died or nothing goes on."""

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import signal
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from time import monotonic
 
 from benchmarks.figures import Figures
 from benchmarks.race.environments import python_of, versions_in
+from benchmarks.race.interruption import ending_on_signals
 from benchmarks.race.measures import MEASURES
 from benchmarks.race.rig import Rig
 from benchmarks.race.server import serving
@@ -61,23 +60,10 @@ def _round(rig: Rig, number: int, found: Outcome, say: Say) -> None:
             if not measure.of(side):
                 continue
             say(f"round {number} of {rig.settings.rounds}: {name}, {side.name}")
+            begun = monotonic()
             try:
                 measure.run(rig, side)
+                say(f"    {monotonic() - begun:.0f} s")
             except (RuntimeError, TimeoutError) as error:
                 found.failures.append(f"round {number}, {name}, {side.name}: {error}")
                 say(found.failures[-1])
-
-
-@contextmanager
-def ending_on_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the race as Ctrl-C does: through every `finally`."""
-
-    def stop(signum: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + signum)
-
-    before = {signum: signal.signal(signum, stop) for signum in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)

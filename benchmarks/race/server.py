@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from benchmarks.race.interruption import deferred
 from reliq.testing.servers import RedisServer
 
 HOST = "127.0.0.1"
@@ -46,5 +47,12 @@ class Server:
 @contextmanager
 def serving() -> Iterator[Server]:
     """A server that ends with the block; `NoServer` says what to install."""
-    with RedisServer() as running:
+    running: RedisServer | None = None
+    try:
+        with deferred():
+            running = RedisServer()
+            running.start()
         yield Server(running)
+    finally:
+        if running is not None:
+            running.close()
