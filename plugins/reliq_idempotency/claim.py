@@ -7,7 +7,7 @@ the transaction of the row are there once or not at all.
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from reliq import Done, RunContext, current
 from reliq_idempotency.errors import InboxError
@@ -18,7 +18,7 @@ MAX_STEP = 64
 NULL = b"null"
 
 
-class Claim(Generic[T]):
+class Claim:
     """One pass through an inbox block.
 
     key    the key of the row

@@ -75,7 +75,7 @@ def inbox(session: Session | AsyncSession, *, step: str = "") -> Inbox:
     return Inbox(session, step=step)
 
 
-class Inbox(Claim[Any]):
+class Inbox(Claim):
     """The block; see `inbox`."""
 
     def __init__(self, session: Session | AsyncSession, *, step: str = "") -> None:

@@ -28,7 +28,7 @@ from reliq_idempotency import (
     IdempotencyMismatch,
     Idempotent,
 )
-from reliq_once import QueueOnce
+from reliq_once import QueueOnce, QueueOnceMiddleware
 
 ALL = {"keys": "all"}
 
@@ -870,6 +870,15 @@ def test_a_duplicate_joins_before_queue_once_refuses_it(bench):
     assert work.delay(1).get(0) == "paid"
 
 
+def test_inside_queue_once_it_is_refused_with_the_order_that_works(engine, clock):
+    app = Reliq("shop", broker="memory://", middleware=[QueueOnceMiddleware(), Idempotency()])
+    with (
+        Harness(app, clock=clock, engine=engine),
+        pytest.raises(OptionError, match="must stand inside 'idempotency'"),
+    ):
+        app.task(name="work")(lambda: None).delay()
+
+
 def test_a_call_with_a_key_cannot_be_a_link_and_one_without_can(bench):
     work = bench.task(lambda n: None)
     other = bench.app.task(name="other")(lambda: 1)
@@ -938,5 +947,10 @@ class TestContract(MiddlewareContract):
         return Idempotency()
 
 
-class TestContractWithKeptFailures(TestContract):
+class TestContractWithKeptFailures(MiddlewareContract):
     options = {"idempotency": {"keys": "all", "replay_failures": "permanent"}}  # noqa: RUF012
+    keeps = ("idem:",)
+
+    @pytest.fixture
+    def middleware(self):
+        return Idempotency()

@@ -29,7 +29,7 @@ def purge(*, older_than: timedelta, using: str = "default") -> int:
     return int(deleted)
 
 
-class Inbox(Claim[Any]):
+class Inbox(Claim):
     """The block; see `inbox`."""
 
     def __init__(self, using: str = "default", *, step: str = "") -> None:
