@@ -134,7 +134,7 @@ def _breach(row: Row) -> str | None:
     """Which rule a row breaks."""
     if row.leased != bool(row.claimed) and row.live:
         return "is leased if and only if an owner holds it"
-    if row.live == bool(row.ended) :
+    if row.live == bool(row.ended):
         return "has an end if and only if it ended"
     if row.settled > row.fence:
         return "was settled under a fence it once had"

@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 
 from reliq.engines.redis.rows import row_end
 from reliq.errors import UndecodableMessage
-from reliq.ports.values import Found, Publication, Receipt, Settled, Settlement, Value
+from reliq.ports.values import Found, Publication, Settled, Settlement, Value
 from reliq.wire.codec import encode
 from reliq.wire.message import Effect, Ending, Envelope, FollowUp, Guard
 from reliq.wire.splice import splice
@@ -95,24 +95,29 @@ def settlements(
     Values and errors join `arguments`, numbered from `first`.
     """
     items: list[Any] = []
-    run: Receipt | None = None  # whose fence and owner the last item's are, when it is of many
+    run: tuple[int, str, bool] | None = None  # what those of the last item share, when it is of many
     for one in given:
         receipt = one.receipt
         if not _is_plain_done(one):
             items.append(_settlement(one, arguments, first))
             run = None
-        elif run is not None and run.fence == receipt.fence and run.owner == receipt.owner:
+            continue
+        valued = one.value is not None
+        if one.value is not None:
+            arguments.append(one.value)
+        if run == (receipt.fence, receipt.owner, valued):
             items[-1][1].append(receipt.id)
-        else:
-            items.append((receipt.fence, [receipt.id], None if receipt.owner == by else receipt.owner))
-            run = receipt
+            continue
+        owner = None if receipt.owner == by else receipt.owner
+        values = first + len(arguments) - 1 if valued else None
+        items.append((receipt.fence, [receipt.id], owner, values))
+        run = (receipt.fence, receipt.owner, valued)
     return items
 
 
 def _is_plain_done(given: Settlement) -> bool:
     return (
         given.kind == "done"
-        and given.value is None
         and given.error is None
         and given.reason is None
         and not (given.effects or given.follow_ups)

@@ -163,7 +163,6 @@ class Server:
             self._link.nudge()
             self._link.close("it was closed here")
 
-    @property
     def closed(self) -> bool:
         return self._closed
 

@@ -1,6 +1,6 @@
 -- needs: finish plain
 -- Settlements: {id, fence, owner, kind, reason, after, at, value, error, effects, follow-ups}, where value and error are
--- numbers of arguments, or {fence, ids, owner} for many that are simply done.  Without an owner it is `by`.  Answers:
+-- numbers of arguments, or a run of many that are simply done.  Without an owner it is `by`.  Answers:
 -- how many effects were skipped; -1 repeated; -2 stale.
 local KINDS = { done = IS_DONE, failed = IS_FAILED, dropped = IS_DROPPED }
 
@@ -48,14 +48,18 @@ local function settle(item, by)
   return skipped + finish()
 end
 
--- Messages of one claim that are simply done: {fence, ids, owner}.
+-- Messages of one claim that are simply done: {fence, ids, owner, number of the argument with the first one's value}.
 local function settle_run(run, by, answers)
   local fence, ids, owner = run[1], run[2], run[3] or by
   local tail, found = '\0' .. owner .. '\0\0', call('HMGET', N .. 'message', unpack(ids))
-  local settled, coming, n = {}, {}, 0
+  local settled, coming, n, first = {}, {}, 0, run[4]
   for i = 1, #ids do
     local id, raw = ids[i], found[i]
     local done = raw and raws[id] == nil and rows[id] == nil and done_plain(raw, tail, fence)
+    if done and first and raw:byte(RESULT_AT) == 1 then
+      done = done:sub(1, VALUE_AT - 1) .. '\1' .. done:sub(VALUE_AT + 1)
+      hash('value', id, ARGV[first + i - 1])
+    end
     if done then
       n = n + 1
       settled[n], coming[2 * n - 1], coming[2 * n] = id, id, done
@@ -64,7 +68,7 @@ local function settle_run(run, by, answers)
       ended[#ended + 1] = id
       answers[#answers + 1] = 0
     else
-      answers[#answers + 1] = settle({ id, fence, owner })
+      answers[#answers + 1] = settle({ id, fence, owner, first and 'done', nil, nil, nil, first and first + i - 1 })
     end
   end
   if n > 0 then
