@@ -30,6 +30,10 @@ class Charged(Contract):
         )
         assert bench.record(charged).alone
 
+    def test_a_limit_of_0_gives_no_charged_message_either(self, bench: Bench, charged: str) -> None:
+        assert bench.hand().claim(limit=0).deliveries == ()
+        assert bench.hand().one().receipt.id == charged
+
     def test_an_owner_that_holds_something_is_not_given_a_charged_message(
         self, bench: Bench, charged: str, engine: Engine
     ) -> None:

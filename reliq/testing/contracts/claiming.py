@@ -117,6 +117,15 @@ class Claiming(Contract):
         assert hand.again(seq=hand.seq - 1).deliveries == ()
         assert hand.again().deliveries == (second,)
 
+    def test_a_limit_of_0_gives_nothing_with_whatever_seq(self, bench: Bench) -> None:
+        bench.publish()
+        hand = bench.hand()
+        held = hand.one()
+        bench.publish()
+        assert hand.again(limit=0).deliveries == ()
+        assert hand.claim(limit=0).deliveries == ()
+        assert bench.engine.held(hand.name) == [held.receipt]
+
     def test_a_smaller_seq_gives_nothing(self, bench: Bench, engine: Engine) -> None:
         for _ in range(3):
             bench.publish()

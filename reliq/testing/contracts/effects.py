@@ -173,6 +173,13 @@ class Effects(Contract):
 
     # --- indexes ---
 
+    def test_what_one_step_puts_into_an_index_it_does_not_find_under_another_name(
+        self, bench: Bench, engine: Engine
+    ) -> None:
+        assert bench.apply(IndexPut("i", "a", 1), IndexRemove("i", "b")).skipped == 1
+        assert bench.apply(IndexPut("i", "c", 1), IndexRemove("i", "c"), IndexRemove("i", "c")).skipped == 1
+        assert engine.index_due("i", before=1) == [("a", 1)]
+
     def test_an_index_moves_with_its_step(self, bench: Bench, engine: Engine) -> None:
         hand, delivery = bench.leased(effects=[IndexPut("i", "m", 1)])
         assert engine.index_due("i", before=1) == [("m", 1)]

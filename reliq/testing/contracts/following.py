@@ -15,9 +15,10 @@ class Following(Contract):
     @pytest.mark.parametrize("kind", ["done", "failed", "dropped", "retry", "snooze"])
     def test_a_settlement_publishes_its_follow_ups(self, bench: Bench, engine: Engine, kind: Kind) -> None:
         hand, delivery = bench.leased()
-        hand.settle(delivery, kind, follow_ups=[follow("a", queue="next"), follow("b", queue="next")])
-        assert bench.hand().ids("next") == ["a", "b"]
-        assert engine.audit().accepted == 3
+        hand.settle(delivery, kind, follow_ups=[follow("b", queue="next"), follow("a", queue="next")])
+        bench.publish("0", queue="next")
+        assert bench.hand().ids("next") == ["b", "a", "0"]
+        assert engine.audit().accepted == 4
 
     def test_a_follow_up_is_published_once_though_its_settlement_was_sent_twice(self, bench: Bench) -> None:
         hand, delivery = bench.leased()

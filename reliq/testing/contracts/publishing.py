@@ -11,6 +11,7 @@ from reliq.ports.values import Publication, Published
 from reliq.testing.contracts.base import Contract, MovableClock
 from reliq.testing.contracts.bench import DAY, Bench, envelope_of, verdict
 from reliq.wire.codec import HARD_MAX_MESSAGE, decode
+from reliq.wire.message import Absent, Incr
 
 
 class Publishing(Contract):
@@ -193,6 +194,13 @@ class Publishing(Contract):
     def test_messages_come_in_the_order_of_acceptance(self, bench: Bench) -> None:
         ids = [bench.publish() for _ in range(20)]
         assert bench.hand().ids(limit=20) == ids
+
+    def test_guards_and_effects_change_nothing_about_the_order(self, bench: Bench) -> None:
+        bench.publish("d", guards=[Absent("key")])
+        bench.publish("c")
+        bench.publish("b", effects=[Incr("n")])
+        bench.publish("a", guards=[Absent("key")])
+        assert bench.hand().ids() == ["d", "c", "b", "a"]
 
     def test_the_highest_priority_comes_first_and_within_one_the_first_accepted(
         self, bench: Bench, engine: Engine
