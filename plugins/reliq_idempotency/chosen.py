@@ -48,6 +48,7 @@ def check_key(value: object, *, where: str) -> None:
 
 def plan_for(
     options: Idempotent,
+    id: str,
     task: Task[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
@@ -65,6 +66,7 @@ def plan_for(
         return None
     return Plan(
         version=1,
+        id=id,
         key=PREFIX + digest,
         fingerprint=_fingerprint(options, task, bound),
         ttl=options.ttl_ms,

@@ -98,12 +98,16 @@ class Idempotency(Middleware):
 
     def publish(self, ctx: PublishContext) -> Generator[None, Published, Join | None]:
         """Take the key with the publish; what stands there already is joined or refused."""
+        # A task may hand its headers on; its key is not this call's.
+        if ctx.headers.pop(HEADER, None) is not None:
+            ctx.headers.pop(KEY_HEADER, None)
         options = {name: value for name, value in ctx.options.items() if name in self.options}
         effective = chosen.options_for(self.defaults, ctx.task, options)
         plan = None
         if effective is not None:
             plan = chosen.plan_for(
                 effective,
+                ctx.id,
                 ctx.task,
                 ctx.args,
                 ctx.kwargs,
@@ -114,11 +118,11 @@ class Idempotency(Middleware):
         if effective is None or plan is None:
             yield
             return None
-        guard, effect = plan.take(ctx.id, ctx.task.name)
+        guard, effect = plan.take(ctx.task.name)
         ctx.with_publish(guard)
         ctx.with_publish(effect)
-        ctx.on_replay(plan.retake(ctx.id, ctx.task.name))
-        for verdict_class, effects in plan.endings(ctx.id, ctx.task.name):
+        ctx.on_replay(plan.retake(ctx.task.name))
+        for verdict_class, effects in plan.endings(ctx.task.name):
             ctx.on_end(verdict_class, *effects)
         ctx.headers[KEY_HEADER] = plan.key.removeprefix(PREFIX)
         ctx.headers[HEADER] = plan.header()
@@ -135,7 +139,7 @@ class Idempotency(Middleware):
 
     def prerun(self, ctx: RunContext) -> Verdict | None:
         """Run only while no other message has the key; look at the store once."""
-        plan = Plan.of(ctx.headers)
+        plan = Plan.of(ctx.headers, ctx.id)
         if plan is None:
             return None
         try:
@@ -145,12 +149,11 @@ class Idempotency(Middleware):
 
     def failure(self, ctx: RunContext, error: BaseException) -> None:
         """Remember the error: the settlement that follows may keep it."""
-        if HEADER in ctx.headers:
-            running.note(ctx).error = error
+        running.note(ctx).error = error
 
     def settling(self, ctx: RunContext, verdict: Verdict) -> None:
         """Complete the record in the step that settles the message, so only who still holds it completes it."""
-        plan = Plan.of(ctx.headers)
+        plan = Plan.of(ctx.headers, ctx.id)
         if plan is None or running.note(ctx).joined:
             return
         if isinstance(verdict, Done | Fail):
@@ -161,7 +164,7 @@ class Idempotency(Middleware):
             ctx.with_settlement(Touch(plan.key, holder=ctx.id))  # until the message ends, as if never let go
 
     def settled(self, ctx: RunContext | None, ending: Outcome) -> None:
-        if ctx is None or HEADER not in ctx.headers or ending.answer != "stale":
+        if ctx is None or ending.answer != "stale" or Plan.of(ctx.headers, ctx.id) is None:
             return
         if isinstance(ending.verdict, Done | Fail | Drop):
             self.counters.add("stale_completions")

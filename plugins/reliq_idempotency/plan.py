@@ -25,6 +25,7 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     """The key of one message, and what becomes of its record."""
 
     version: int
+    id: str  # of the message: its headers may be handed on to others
     key: str  # in the store
     fingerprint: str | None
     ttl: int  # ms
@@ -33,8 +34,8 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     max_result: int
 
     @classmethod
-    def of(cls, headers: Mapping[str, str]) -> Plan | None:
-        """The plan that travels with a message, if it has one that is understood here."""
+    def of(cls, headers: Mapping[str, str], id: str) -> Plan | None:
+        """The plan that travels with a message, if it has one of its own that is understood here."""
         header = headers.get(HEADER)
         if header is None:
             return None
@@ -42,39 +43,39 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
             plan = _decode(header)
         except msgspec.MsgspecError:
             return None
-        return plan if plan.version == 1 else None
+        return plan if plan.version == 1 and plan.id == id else None
 
     def header(self) -> str:
         return _encode(self).decode()
 
-    def accepted(self, id: str, task: str) -> bytes:
+    def accepted(self, task: str) -> bytes:
         """The record of a message that has not ended: the same bytes for the same message, whoever writes it."""
-        return Entry("accepted", id, task, self.fingerprint).encode()
+        return Entry("accepted", self.id, task, self.fingerprint).encode()
 
-    def take(self, id: str, task: str) -> tuple[Guard, Effect]:
+    def take(self, task: str) -> tuple[Guard, Effect]:
         """The record with the publish: refused while anything stands there.
 
         Also where the record has the same holder, which `Add` would take again: an id that was chosen again after its
         window must not run twice within the ttl.
         """
-        return Absent(self.key), Put(self.key, self.accepted(id, task), holder=id)
+        return Absent(self.key), Put(self.key, self.accepted(task), holder=self.id)
 
-    def retake(self, id: str, task: str) -> Guard:
+    def retake(self, task: str) -> Guard:
         """The record again for a dead letter's new life: refused while another message has the key."""
-        return Add(self.key, self.accepted(id, task), holder=id, or_dead=False)
+        return Add(self.key, self.accepted(task), holder=self.id, or_dead=False)
 
-    def endings(self, id: str, task: str) -> tuple[tuple[VerdictClass, tuple[Effect, ...]], ...]:
+    def endings(self, task: str) -> tuple[tuple[VerdictClass, tuple[Effect, ...]], ...]:
         """What each ending does to the record, whoever makes it.
 
         A settlement's own effects come before these: it has written the result, or a failure that is to be kept.
         """
-        kept = Touch(self.key, ttl=self.ttl, holder=id)
-        failed: tuple[Effect, ...] = (Remove(self.key, holder=id),)
+        kept = Touch(self.key, ttl=self.ttl, holder=self.id)
+        failed: tuple[Effect, ...] = (Remove(self.key, holder=self.id),)
         if self.failures == "permanent":
-            failed = (Remove(self.key, holder=id, value=self.accepted(id, task)), kept)
+            failed = (Remove(self.key, holder=self.id, value=self.accepted(task)), kept)
         elif self.failures == "all":
             failed = (kept,)
-        return ("done", (kept,)), ("failed", failed), ("dropped", (Remove(self.key, holder=id),))
+        return ("done", (kept,)), ("failed", failed), ("dropped", (Remove(self.key, holder=self.id),))
 
 
 _encode = msgspec.json.Encoder().encode

@@ -71,7 +71,7 @@ def later(ctx: RunContext, reason: str) -> Snooze:
 
 
 def _taken(ctx: RunContext, plan: Plan, *guards: Guard, or_dead: bool = False) -> bool:
-    accepted = plan.accepted(ctx.id, ctx.task.name)
+    accepted = plan.accepted(ctx.task.name)
     add = Add(plan.key, accepted, ttl=_RETAKEN, holder=ctx.id, or_dead=or_dead)
     note(ctx).retaken = ctx.store.apply((*guards, add), ()).ok
     return note(ctx).retaken

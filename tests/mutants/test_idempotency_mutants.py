@@ -21,22 +21,22 @@ PATCHES = (
     Patch(
         "a record of an ended message is taken by the next send",
         "plan.py",
-        "return Absent(self.key), Put(self.key, self.accepted(id, task), holder=id)",
-        "return Add(self.key, self.accepted(id, task), holder=id), Put(self.key, self.accepted(id, task), holder=id)",
+        "return Absent(self.key), Put(self.key, self.accepted(task), holder=self.id)",
+        "return Add(self.key, self.accepted(task), holder=self.id), Put(self.key, self.accepted(task), holder=self.id)",
         unit("stored_result_exactly"),
     ),
     Patch(
         "a record is taken again by the same id",
         "plan.py",
         "return Absent(self.key), Put(",
-        "return Add(self.key, self.accepted(id, task), holder=id, or_dead=False), Put(",
+        "return Add(self.key, self.accepted(task), holder=self.id, or_dead=False), Put(",
         unit("chosen_id"),
     ),
     Patch(
         "the life of a key is counted from the publish",
         "plan.py",
-        "return Absent(self.key), Put(self.key, self.accepted(id, task), holder=id)",
-        "return Absent(self.key), Put(self.key, self.accepted(id, task), holder=id, ttl=self.ttl)",
+        "return Absent(self.key), Put(self.key, self.accepted(task), holder=self.id)",
+        "return Absent(self.key), Put(self.key, self.accepted(task), holder=self.id, ttl=self.ttl)",
         unit("keeps_its_key"),
     ),
     Patch(
@@ -49,14 +49,14 @@ PATCHES = (
     Patch(
         "a cancelled message leaves the key taken",
         "plan.py",
-        '("dropped", (Remove(self.key, holder=id),))',
+        '("dropped", (Remove(self.key, holder=self.id),))',
         '("dropped", ())',
         unit("frees_the_key"),
     ),
     Patch(
         "an ending removes a record that is another message's",
         "plan.py",
-        '("dropped", (Remove(self.key, holder=id),))',
+        '("dropped", (Remove(self.key, holder=self.id),))',
         '("dropped", (Remove(self.key),))',
         unit("nothing_of_another"),
     ),
@@ -70,14 +70,14 @@ PATCHES = (
     Patch(
         "a kept failure is removed by the ending that follows it",
         "plan.py",
-        "Remove(self.key, holder=id, value=self.accepted(id, task))",
-        "Remove(self.key, holder=id)",
+        "Remove(self.key, holder=self.id, value=self.accepted(task))",
+        "Remove(self.key, holder=self.id)",
         unit("kept_as_the_policy_says"),
     ),
     Patch(
         "a dead letter lives again without its key",
         "middleware.py",
-        "        ctx.on_replay(plan.retake(ctx.id, ctx.task.name))\n",
+        "        ctx.on_replay(plan.retake(ctx.task.name))\n",
         "",
         unit("dead_letter"),
     ),
@@ -175,11 +175,18 @@ PATCHES = (
     Patch(
         "a worker builds the key from the arguments that arrived",
         "middleware.py",
-        "        plan = Plan.of(ctx.headers)\n        if plan is None:\n            return None\n",
-        "        plan = Plan.of(ctx.headers)\n        if plan is None:\n            return None\n"
+        "        plan = Plan.of(ctx.headers, ctx.id)\n        if plan is None:\n            return None\n",
+        "        plan = Plan.of(ctx.headers, ctx.id)\n        if plan is None:\n            return None\n"
         "        made = self.key_of(ctx.task, ctx.args, ctx.kwargs)\n"
-        "        plan = Plan(1, made or plan.key, *(getattr(plan, f) for f in plan.__struct_fields__[2:]))\n",
+        "        plan = Plan(1, ctx.id, made or plan.key, *(getattr(plan, f) for f in plan.__struct_fields__[3:]))\n",
         unit("not_where_it_arrives"),
+    ),
+    Patch(
+        "a message has the key of whoever handed its headers on",
+        "middleware.py",
+        "        if ctx.headers.pop(HEADER, None) is not None:",
+        "        if False:",
+        unit("hand_on"),
     ),
     Patch(
         "parents share the keys of their children",
@@ -191,8 +198,8 @@ PATCHES = (
     Patch(
         "a key is free again as soon as its message is done",
         "plan.py",
-        "kept = Touch(self.key, ttl=self.ttl, holder=id)",
-        "kept = Remove(self.key, holder=id)",
+        "kept = Touch(self.key, ttl=self.ttl, holder=self.id)",
+        "kept = Remove(self.key, holder=self.id)",
         (WALK,),
     ),
     Patch(

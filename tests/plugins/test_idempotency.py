@@ -682,6 +682,26 @@ def test_the_key_is_made_where_a_call_is_sent_and_not_where_it_arrives(bench, en
     assert bench.lives() == [clock.now_ms() + 86_400_000] and work.delay(1) == first
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_headers_that_a_task_hands_on_do_not_hand_on_its_key(bench, own):
+    seen = []
+    child = bench.task(
+        lambda n: seen.append((current().id, current().idempotency_key)), name="child", idempotency={}
+    )
+
+    def send(n):
+        key = {"idempotency_key": "k"} if own else {}
+        child.apply_async((n,), headers=dict(current().headers), **key)
+        return "parent"
+
+    parent = bench.task(send, name="parent")
+    first = parent.delay(1)
+    bench.run()
+    ((id, key),) = seen
+    assert (key == id) is not own and key != parent and first.get(0) == "parent"
+    assert key != bench.middleware.key_of(parent, (1,)).removeprefix("idem:")
+
+
 def test_a_record_taken_again_by_a_run_that_was_dead_already_lapses(bench, clock):
     work, first = two_of_a_key(bench)
     delivery = bench.harness.claim().deliveries[0]
