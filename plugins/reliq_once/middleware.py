@@ -16,7 +16,7 @@ from reliq_once.locks import orphans
 from reliq_once.options import Once
 from reliq_once.placing import Place
 from reliq_once.refusal import refusal
-from reliq_once.starting import OFF, STARTED, start
+from reliq_once.starting import OFF, OFF_MOST, STARTED, start
 from reliq_once.ticket import HEADER, VERSION, Newer, Ticket, ticket_of, write
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ class QueueOnceMiddleware(Middleware):
             if ticket.run_anyway:
                 logger.warning("message %s runs though its lock could not be looked at: %s", ctx.id, error)
                 return None
-            return Snooze(OFF, reason=f"its once-lock cannot be looked at: {error}")
+            wait = min(OFF_MOST, OFF * 2 ** min(ctx.delivery.snoozes, 10))
+            return Snooze(wait, reason=f"its once-lock cannot be looked at: {error}")
 
     def settling(self, ctx: RunContext, verdict: Verdict) -> None:
         """A message that comes again keeps its lock until then and a timeout more; a slot is given back."""

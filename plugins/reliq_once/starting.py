@@ -12,7 +12,10 @@ from reliq.ports import Add, Effect, Put, Remove
 from reliq_once.ticket import VERSION, LockRecord, Ticket, write
 
 STARTED = "once"  # in `ctx.state`
-OFF = 5.0  # seconds until a message is tried again whose store did not answer
+OFF, OFF_MOST = (
+    5.0,
+    60.0,
+)  # seconds until a message is tried again whose store did not answer; twice as long each time
 _FIRST, _LONGEST = 0.5, 15.0  # seconds between two looks for a free slot
 logger = logging.getLogger("reliq.once")
 

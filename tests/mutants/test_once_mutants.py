@@ -163,8 +163,8 @@ PATCHES = (
     Patch(
         "a store that fails at the start fails the message",
         "middleware.py",
-        "            return Snooze(OFF, reason=",
-        "            raise\n            return Snooze(OFF, reason=",
+        "            return Snooze(wait, reason=",
+        "            raise\n            return Snooze(wait, reason=",
         memory(BAD, "puts_the_message_off"),
     ),
     Patch(

@@ -41,6 +41,16 @@ class TestQueueOnce(OnEveryEngine):
         return QueueOnceMiddleware()
 
 
+class TestQueueOnceRerun(TestQueueOnce):
+    options = {"once": {"on_conflict": "rerun"}}  # noqa: RUF012
+    keeps = ("once-last:",)
+
+
+class TestQueueOnceHold(TestQueueOnce):
+    options = {"once": {"hold_on_failure": True, "timeout": 60}}  # noqa: RUF012
+    keeps = ("once:",)
+
+
 class TestBudget(OnEveryEngine):
     options = {"budget": 100}  # noqa: RUF012
     keeps = ("budget:",)
