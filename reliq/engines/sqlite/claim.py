@@ -29,13 +29,16 @@ _PROMOTE = """UPDATE message SET state = CASE WHEN crashes THEN 1 ELSE 0 END, pr
     (SELECT seq, due FROM message INDEXED BY message_due WHERE state = 2 AND queue = ?3 AND due <= ?1
      ORDER BY due, seq LIMIT ?4)) AS d
   WHERE seq = d.due_seq"""
-_EXPIRED = """WHERE m.seq IN (SELECT seq FROM message INDEXED BY message_expires
-  WHERE expires IS NOT NULL AND expires <= ? AND state <= 2 ORDER BY expires LIMIT ?)
-  ORDER BY m.expires, m.seq"""
+_PAST = """FROM message INDEXED BY message_expires
+  WHERE expires IS NOT NULL AND expires <= ?1 AND state <= 2 ORDER BY expires LIMIT ?2"""
+_EXPIRED = f"WHERE m.seq IN (SELECT seq {_PAST}) ORDER BY m.expires, m.seq"
+_ANY_ENDING = f"SELECT EXISTS (SELECT 1 FROM (SELECT on_end {_PAST}) WHERE on_end IS NOT NULL)"
+_DROP_PLAIN = f"""UPDATE message SET state = 6, reason = 'expired', value = NULL, erred = 0, ended = ?1,
+  gone = ?1 + keep, claim = NULL WHERE seq IN (SELECT seq {_PAST}) RETURNING id"""
 _LEASE = """UPDATE message SET state = 3, owner = ?, claim = ?, claimed = ?, fence = max(fence + 1, ?),
   attempt = attempt + 1, reason = NULL
-  WHERE seq IN (SELECT seq FROM message INDEXED BY {index} WHERE state = {state} AND queue = ?
-    AND (expires IS NULL OR expires > ?) ORDER BY priority DESC, place LIMIT ?)"""
+  WHERE seq IN (SELECT seq FROM (SELECT seq, expires FROM message INDEXED BY {index} WHERE state = {state} AND queue = ?
+    ORDER BY priority DESC, place LIMIT ?) WHERE expires IS NULL OR expires > ? LIMIT ?)"""
 _LEASE_READY = _LEASE.format(index="message_ready", state=0)
 _LEASE_CHARGED = _LEASE.format(index="message_charged", state=1)
 _HOLDS = "SELECT 1 FROM message INDEXED BY message_leased WHERE state = 3 AND owner = ? LIMIT 1"
@@ -52,7 +55,7 @@ _LEASED = "message INDEXED BY message_leased WHERE state = 3 AND owner = ?1 AND 
 _BATCH_ONE = _BATCH + _LEASED
 _BATCH_MANY = f"""{_BATCH}(SELECT * FROM {_LEASED}
   ORDER BY (SELECT key FROM json_each(?3) WHERE value = queue), priority DESC, place, seq)"""
-_BOUND = 1000  # messages that one claim promotes, or finds expired, at most
+_BOUND = 1000  # messages that one claim promotes, or finds expired, or passes over as such, at most
 
 _Line = tuple[str, int, int, int, int, int, int, int, int]
 _lines = msgspec.json.Decoder(list[_Line])
@@ -133,7 +136,9 @@ def take(step: Step, owner: str, queues: str, limit: int, seq: int) -> Taken:
     ready = _names.decode(seen.ready)
     served = _lease(step, seen, ready, limit, seq) if ready else 0
     if not served:
-        return Taken(next_due=seen.next_due, wants_alone=wants_alone)
+        # What is ready may stand behind more expired messages than one claim drops: then it is to be asked again.
+        buried = seen.next_expiry is not None and seen.next_expiry <= step.now
+        return Taken(next_due=seen.next_due, wants_alone=wants_alone, answered=buried)
     step.execute("UPDATE owner SET claim = ?, alone = NULL WHERE id = ?", (seq, seen.owner))
     return Taken(batch=(seen.owner, seq), queues=queues, many=served > 1, wants_alone=wants_alone)
 
@@ -178,6 +183,11 @@ def promote(step: Step, queue: str, limit: int) -> int:
 
 def drop_expired(step: Step, limit: int) -> list[str]:
     """End the waiting messages that were to begin before now; their ids."""
+    if not step.execute(_ANY_ENDING, (step.now, limit)).fetchone()[0]:
+        plain = [id for (id,) in step.execute(_DROP_PLAIN, (step.now, limit)).fetchall()]
+        step.dropped += len(plain)
+        step.ended += plain
+        return plain
     dropped = []
     endings = Endings(step)
     for old in select(step.execute, _EXPIRED, (step.now, limit)):
@@ -206,7 +216,7 @@ def _make_ready(step: Step, seen: Look, queues: str) -> bool:
 
 def _lease_charged(step: Step, seen: Look, queues: str, seq: int) -> bool:
     for queue in _names.decode(queues.encode()):
-        values = (seen.owner, seq, step.now, step.fence, queue, step.now, 1)
+        values = (seen.owner, seq, step.now, step.fence, queue, _BOUND, step.now, 1)
         if step.execute(_LEASE_CHARGED, values).rowcount:
             leased = step.execute(_ALONE, (seen.owner, seq)).fetchone()[0]
             step.execute("UPDATE owner SET claim = ?, alone = ? WHERE id = ?", (seq, leased, seen.owner))
@@ -218,7 +228,7 @@ def _lease(step: Step, seen: Look, ready: Sequence[str], limit: int, seq: int) -
     """How many queues gave something."""
     served = 0
     for queue in ready:
-        values = (seen.owner, seq, step.now, step.fence, queue, step.now, limit)
+        values = (seen.owner, seq, step.now, step.fence, queue, _BOUND + limit, step.now, limit)
         count = step.execute(_LEASE_READY, values).rowcount
         served += count > 0
         limit -= count

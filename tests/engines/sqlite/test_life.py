@@ -12,7 +12,7 @@ from reliq.engines.sqlite.connection import Step
 from reliq.engines.sqlite.publish import encoded, publish
 from reliq.policy.clock import VirtualClock
 from reliq.ports.values import Publication, Settlement
-from reliq.wire.message import Ending, Put
+from reliq.wire.message import CancelMessage, Ending, Put
 
 Make = Callable[..., Publication]
 
@@ -151,3 +151,36 @@ def test_a_purge_goes_in_the_order_of_acceptance(engine: SqliteEngine, publicati
     last = engine.store_get("last")
     assert last is not None
     assert last.data == b"ready"
+
+
+def test_a_message_behind_many_expired_ones_is_reached_in_steps_of_bounded_size(
+    opened: Callable[..., SqliteEngine], clock: VirtualClock, publication: Make
+) -> None:
+    engine = opened(clock=clock)
+    engine.publish([publication(expires_in=1000) for _ in range(3500)])
+    clock.advance(2.0)
+    engine.publish([publication("fresh")])
+    engine.register("owner", 30)
+    deliveries, dropped = [], []
+    for seq in range(1, 6):
+        deliveries += engine.claim(
+            "owner", ["q"], limit=1, seq=seq, wait=10.0
+        ).deliveries  # waits for nothing
+        dropped.append(engine.audit().states["dropped"])
+    assert dropped == [1000, 2000, 3000, 3500, 3500]
+    assert [delivery.receipt.id for delivery in deliveries] == ["fresh"]
+    assert engine.audit().balanced
+
+
+def test_the_end_of_one_expired_message_is_seen_by_the_next(
+    opened: Callable[..., SqliteEngine], clock: VirtualClock, publication: Make
+) -> None:
+    engine = opened(clock=clock)
+    cancels = (Ending("any", (CancelMessage("second", "replaced"),)),)
+    engine.publish(
+        [publication("first", expires_in=1000, on_end=cancels), publication("second", expires_in=1500)]
+    )
+    clock.advance(2.0)
+    engine.register("owner", 30)
+    engine.claim("owner", ["q"], limit=1, seq=1)
+    assert [engine.get(id).reason for id in ("first", "second")] == ["expired", "replaced"]  # type: ignore[union-attr]

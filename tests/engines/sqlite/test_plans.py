@@ -66,7 +66,7 @@ def test_no_statement_walks_over_all_messages(engine: SqliteEngine, name: str, s
 def test_the_ready_index_gives_the_order_without_sorting(engine: SqliteEngine) -> None:
     def plan(execute: Any) -> str:
         return " ".join(
-            row[3] for row in execute(f"EXPLAIN QUERY PLAN {claim._LEASE_READY}", [None] * 7).fetchall()
+            row[3] for row in execute(f"EXPLAIN QUERY PLAN {claim._LEASE_READY}", [None] * 8).fetchall()
         )
 
     steps = engine._link.read(plan)
