@@ -11,7 +11,7 @@ from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from reliq.context import PublishContext
-from reliq.errors import HookError, HookSwallowed, OptionError, PublishUnknown, ReliqError
+from reliq.errors import ArgumentError, HookError, HookSwallowed, OptionError, PublishUnknown, ReliqError
 from reliq.middleware import Join
 from reliq.policy.ids import new_id
 from reliq.ports.values import Publication, Published
@@ -194,11 +194,16 @@ def prepare(hook: Hook, ctx: PublishContext) -> None:
             answer = None
     except StopIteration as stop:
         answer = stop.value
-    except Exception:
-        if not hook.observer:
+    except Exception as error:
+        if hook.observer:
+            logger.exception("observer %r failed in publish", hook.name)
+            return
+        if not isinstance(error, ArgumentError):
             raise
-        logger.exception("observer %r failed in publish", hook.name)
-        return
+        raise OptionError(
+            f"{ctx.task.name!r} cannot be a link: its middleware {hook.name!r} looks at the arguments at the publish, "
+            f"when the parent's result is not there yet ({error}); publish it inside a task instead"
+        ) from error
     if not hook.observer and (answer is not None or ctx.guards or ctx.effects):
         raise OptionError(
             f"{ctx.task.name!r} cannot be a link: its middleware {hook.name!r} decides at the publish, and nobody "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -784,6 +785,28 @@ def test_a_chosen_id_that_is_sent_again_after_its_window_does_not_run_again(benc
     assert bench.run() == 0 and again.get(0) == 1
 
 
+# --- at once ---
+
+
+def test_of_many_senders_at_once_one_makes_the_message_and_all_are_given_it(bench):
+    work = bench.task(lambda n: "paid")
+    start = threading.Barrier(8)
+    handles: list[object] = []
+
+    def send() -> None:
+        start.wait(10)
+        for n in range(5):
+            handles.append(work.delay(n))
+
+    senders = [threading.Thread(target=send) for _ in range(8)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join(30)
+    assert len(handles) == 40 and len({handle.id for handle in handles}) == 5
+    assert bench.run() == 5 and bench.counts == {"joins": 35}
+
+
 # --- outages ---
 
 
@@ -904,6 +927,8 @@ def test_a_call_with_a_key_cannot_be_a_link_and_one_without_can(bench):
     other = bench.app.task(name="other")(lambda: 1)
     with pytest.raises(OptionError, match="cannot be a link"):
         other.apply_async(link=work.si(1))
+    with pytest.raises(OptionError, match="cannot be a link: .* the parent's result is not there yet"):
+        other.apply_async(link=work.s())
     other.apply_async(link=work.s().set(idempotency=False))
     bench.run()
     assert len(bench.ran) == 1
