@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -64,7 +65,7 @@ def _size(value: str | tuple[object, ...]) -> int:
         return 0  # `keys.digest_value` names what is wrong with it
 
 
-def _check_elsewhere(ctx: PublishContext, names: tuple[str, ...]) -> None:
+def _check_elsewhere(ctx: PublishContext, names: Sequence[str]) -> None:
     """By position, the arguments of a task that is defined elsewhere have no names."""
     if ctx.task.name in ctx.app.tasks:
         return

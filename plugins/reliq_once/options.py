@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
 from typing import Any, Literal
@@ -44,7 +44,7 @@ class Once:
     unlock_before_run  celery-once's name for until="start"
     """
 
-    keys: tuple[str, ...] | None = None
+    keys: Sequence[str] | None = None
     graceful: bool = False
     timeout: float | timedelta | None = None
     unlock_before_run: bool = False
