@@ -3,7 +3,7 @@
 One of three worker process trees is killed about every second and started again, while tasks of a few milliseconds
 note their start and their end in a journal.  A task is lost when its publish was confirmed and it never ended, though
 everybody was given more time than their own recovery takes; all time-outs of the peers that are settings are shortened
-for that, and said.
+for that, and said.  While nothing goes on the peers get a few other messages now and then: some recover only then.
 """
 
 from __future__ import annotations
@@ -71,8 +71,8 @@ def contestants(only: str = "") -> tuple[Side, ...]:
     everyone = (
         side["reliq"],
         replace(
-            side["celery"], name="celery-default", acks="early", environment={"RACE_CELERY": "default"},
-            settings="prefork, as it comes",
+            side["celery"], name="celery-default", acks="early", environment={"RACE_CELERY": "default", **_RECOVERS},
+            settings="prefork, as it comes, but for visibility_timeout 10 s (it comes with an hour)",
         ),
         replace(
             side["celery"], environment=_RECOVERS,

@@ -19,6 +19,7 @@ from reliq.testing.faults import Fact, Journal, Killer, check, read
 from reliq.testing.faults.journal import Reader
 
 WORKERS = 3
+_POKE_AFTER = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,8 @@ def under_kills(rig: Rig, side: Side, plan: Plan) -> Found:
         engine = (
             stack.enter_context(closing(open_engine(rig.reliq_url, app="race"))) if _checked(side) else None
         )
-        fleet, watch = _Fleet(rig, side, stack), _Watch(journal.path)
+        fleet = _Fleet(rig, side, stack)
+        watch = _Watch(journal.path, poke=None if _checked(side) else lambda: _poke(rig, side))
         with Killer(
             fleet.pids,
             seed=plan.seed,
@@ -144,10 +146,16 @@ class _Fleet:
 
 
 class _Watch:
-    """Reads the journal while the tasks write it."""
+    """Reads the journal while the tasks write it.
 
-    def __init__(self, path: Path) -> None:
+    poke  called every few seconds without progress.  Some look for what the dead held only when something new comes,
+          as it does in a system that lives; the peers are given that, reliq is not.
+    """
+
+    def __init__(self, path: Path, *, poke: Callable[[], object] | None) -> None:
         self._reader = Reader(path)
+        self._poke = poke
+        self._progress = time.monotonic()
         self.ended: set[str] = set()
 
     def until_ended(self, number: int, patience: float) -> None:
@@ -169,7 +177,17 @@ class _Watch:
     def _look(self) -> bool:
         new = [fact for fact in self._reader.new() if fact.kind in ("started", "ended")]
         self.ended.update(fact.id for fact in new if fact.kind == "ended")
+        if new:
+            self._progress = time.monotonic()
+        elif self._poke and time.monotonic() > self._progress + _POKE_AFTER:
+            self._poke()
+            self._progress = time.monotonic()
         return bool(new)
+
+
+def _poke(rig: Rig, side: Side) -> None:
+    """A few new messages, of another task."""
+    rig.produce(side, "publish", "no_op", WORKERS, 1)
 
 
 def _checked(side: Side) -> bool:
