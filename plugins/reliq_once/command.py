@@ -62,7 +62,7 @@ def explain(
         return
     value = target.engine.store_get(LOCK + key)
     lock = None if value is None else look(target.engine, LOCK + key, value)
-    slots = [slot for slot in locks(target.engine) if slot.key.startswith(f"{SLOT}{key}:")]
+    slots = list(locks(target.engine, f"{SLOT}{key}:"))
     answer, why = _answer(once, lock)
     timeout = conf.default_timeout(target.app) if once.timeout is None else seconds(once.timeout)
     data = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from reliq import Reliq
 
 _PAGE = 500
+_LOOK_AT = 5_000  # locks that a doctor examines: each costs a look at its message
 
 
 class Lock(msgspec.Struct, frozen=True):
@@ -41,9 +43,9 @@ class Lock(msgspec.Struct, frozen=True):
         return self.state in ("ready", "due", "leased")
 
 
-def locks(store: Any, *, slots: bool = True) -> Iterator[Lock]:
-    """All locks and slots of a broker, in the order of their keys."""
-    for prefix in (LOCK, SLOT) if slots else (LOCK,):
+def locks(store: Any, *prefixes: str) -> Iterator[Lock]:
+    """The locks and slots of a broker (or those under a prefix), in the order of their keys; looks at each holder."""
+    for prefix in prefixes or (LOCK, SLOT):
         after = ""
         while page := store.store_scan(prefix, limit=_PAGE, after=after):
             yield from (look(store, key, value) for key, value in page)
@@ -103,15 +105,18 @@ def release(store: Any, key: str, *, force: bool = False) -> Lock | None:
 def orphans(app: Reliq, *, most: int = 5) -> Iterator[str]:
     """Complaints about locks that nobody will free before they lapse; for `reliq doctor`."""
     try:
-        found = [lock for lock in locks(app.broker, slots=False) if _is_orphan(lock)]
+        looked_at = list(islice(locks(app.broker, LOCK), _LOOK_AT))
     except BrokerError as error:
         yield f"the locks cannot be read: {error}"
         return
+    found = [lock for lock in looked_at if _is_orphan(lock)]
     for lock in found[:most]:
         whose = f"message {lock.holder} ({lock.state or 'no record'})" if lock.holder else "nobody"
         yield f"a lock of {lock.task or 'an unknown task'} is left by {whose}: reliq once release {lock.key}"
     if len(found) > most:
-        yield f"... and {len(found) - most:,} more: reliq once list"
+        yield f"... and {len(found) - most:,} more: reliq once list --orphans"
+    if len(looked_at) == _LOOK_AT:
+        yield f"only the first {_LOOK_AT:,} locks were looked at; reliq once list --orphans looks at all"
 
 
 def _is_orphan(lock: Lock) -> bool:
