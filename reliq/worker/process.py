@@ -43,6 +43,7 @@ class ChildProcess:
         self.owner = f"{socket.gethostname()}:{self.process.pid}:{secrets.token_hex(4)}"
         self.began = time.monotonic()
         self.ready_since: float | None = None
+        self.busy_at = 0.0  # when it was last seen to run something
         self.stopping_since: float | None = None
         self.blameless = ""  # why we killed it, when no task is to blame
         self.guilty: list[Settlement] = []

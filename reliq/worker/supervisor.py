@@ -220,6 +220,7 @@ class Supervisor:
             if now - child.retired_since > LINGER:
                 child.kill(blameless="it had finished, but something in it did not let it end")
             return
+        watch.note_busy(child, states, now)
         if watch.is_starting_too_long(child, now):
             self._give_up_start(child)
             return
@@ -240,7 +241,7 @@ class Supervisor:
             self._take_back(child, (HELD,))
         elif watch.is_crowded(child, states, now):
             self._take_back(child, (PARKED,))
-        elif watch.is_idle_too_long(child, states, now, self._options.watchdog, self._keeper.silence()):
+        elif watch.is_idle_too_long(child, now, self._options.watchdog, self._keeper.unbroken()):
             self._restart_stuck(child)
 
     def _take_back(self, child: ChildProcess, states: Sequence[int], *, only: str | None = None) -> None:

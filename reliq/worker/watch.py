@@ -75,15 +75,21 @@ def is_crowded(child: Watched, states: bytes, now: float) -> bool:
     return any(now - entry.started > STALLED for entry in child.board.running(states, state=PARKED))
 
 
-def is_idle_too_long(
-    child: ChildProcess, states: bytes, now: float, allowed: float, broker_silence: float
-) -> bool:
-    """Whether a child that could claim has not: the broker answers the parent, and it has nothing to do."""
-    board = child.board
-    if not board.ready or not child.registered or board.full or board.paused or bytes((STARTED,)) in states:
+def note_busy(child: ChildProcess, states: bytes, now: float) -> None:
+    """Remember when it was last seen at work: from then on it could claim."""
+    if child.board.full or child.board.paused or bytes((STARTED,)) in states:
+        child.busy_at = now
+
+
+def is_idle_too_long(child: ChildProcess, now: float, allowed: float, contact: float) -> bool:
+    """Whether a child that could claim has not, for so long, though the broker answers the parent.
+
+    contact  for how many seconds it has: after an outage a child may wait for a reply that is lost, as anybody may
+    """
+    if not child.board.ready or not child.registered or child.busy_at == now:
         return False
-    since = max(board.last_claim, child.ready_since or now)
-    return now - since > allowed and broker_silence < allowed / 2
+    since = max(child.board.last_claim, child.ready_since or now, child.busy_at)
+    return now - since > allowed and contact > allowed / 2
 
 
 def is_starting_too_long(child: ChildProcess, now: float) -> bool:
