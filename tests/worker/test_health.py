@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from reliq.worker import health
+from reliq.worker import health, watch
+from reliq.worker.board import HELD, STARTED
 from reliq.worker.health import ChildHealth, Health
 
 
@@ -110,3 +112,13 @@ def test_a_worker_clears_away_the_files_of_killed_ones_of_its_app(
         health.write(path, state(child()))
     health.HealthFile(None, "shop")
     assert (killed.exists(), living.exists(), another.exists()) == (False, True, True)
+
+
+def test_the_watchdog_counts_from_the_end_of_a_long_task_and_not_through_an_outage() -> None:
+    board = SimpleNamespace(ready=True, full=False, paused=False, last_claim=0.0)
+    child: Any = SimpleNamespace(board=board, registered=True, ready_since=1.0, busy_at=0.0)
+    watch.note_busy(child, bytes((STARTED,)), 70.0)
+    watch.note_busy(child, bytes((HELD,)), 70.2)  # it has ended, and its settlement is on the wire
+    assert not watch.is_idle_too_long(child, 70.2, 60.0, contact=1000.0)
+    assert watch.is_idle_too_long(child, 131.0, 60.0, contact=1000.0)
+    assert not watch.is_idle_too_long(child, 131.0, 60.0, contact=5.0)
