@@ -13,6 +13,10 @@ from reliq.worker.outage import Outage
 
 logger = logging.getLogger("reliq.worker")
 
+#: Seconds in which a live worker is heard again after an outage: a call that hangs until the deadline of the port (5),
+#: the pause before the next one (at most 1), and that one.
+HEARD_AGAIN = 7.0
+
 
 class Keeper(threading.Thread):
     """A thread of the parent, which no task's GIL can starve.
@@ -45,6 +49,7 @@ class Keeper(threading.Thread):
         self._asked: set[str] = set()  # owners of which something was asked to stop
         self._wake = threading.Event()
         self._ended = False
+        self._outlived = False  # an outage
         self._contact_since: float | None = None
         self._last_contact = 0.0
 
@@ -71,6 +76,10 @@ class Keeper(threading.Thread):
         if since is None or self.silence() > 2 * self._every + 1:  # a call of ours may hang right now
             return 0.0
         return posix.boottime() - since
+
+    def patience(self) -> float:
+        """For how many seconds contact must be unbroken until every live worker has surely renewed."""
+        return max(2 * self._every, HEARD_AGAIN if self._outlived else 0.0)
 
     def silence(self) -> float:
         """Seconds since the broker last answered."""
@@ -123,11 +132,9 @@ class Keeper(threading.Thread):
 
     def _reached(self) -> None:
         now = posix.boottime()
-        if (
-            self._outage.over()
-            or self._contact_since is None
-            or now - self._last_contact > 2 * self._every + 5
-        ):
+        over = self._outage.over()
+        self._outlived |= over
+        if over or self._contact_since is None or now - self._last_contact > 2 * self._every + 5:
             self._contact_since = now  # also after a suspension: others have not been heard for as long
         self._last_contact = now
 

@@ -20,7 +20,7 @@ logger = logging.getLogger("reliq.worker")
 class Reaper(threading.Thread):
     """Sweeps every few seconds, but never before two renewal intervals of unbroken contact with the broker.
 
-    After an outage every live worker has thus had the time to renew: an outage reaps nobody.
+    After an outage it waits for the slowest to be heard again as well: an outage reaps nobody.
     """
 
     def __init__(self, broker: Broker, keeper: Keeper, *, every: float, renewal: float) -> None:
@@ -37,7 +37,7 @@ class Reaper(threading.Thread):
     def run(self) -> None:
         pause = 2 * self._renewal
         while not self._ended.wait(pause):
-            patience = 2 * self._renewal - self._keeper.unbroken()
+            patience = self._keeper.patience() - self._keeper.unbroken()
             if patience > 0:
                 pause = min(max(patience, 0.05), self._every)
                 continue
