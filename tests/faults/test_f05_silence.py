@@ -45,13 +45,13 @@ def test_a_minute_of_silence_leaves_nobody_stuck(proxied: Proxied) -> None:
     fall_silent(proxied, seconds=60.0)
 
 
-def outlast(rig: Proxied, weather: Weather, *, lease: float, strand: bool = False) -> None:
-    """Three workers in the midst of their tasks while the broker is away for two leases."""
-    ids = rig.publish(fault_app.work, ((number, 2 * lease + 4.0) for number in range(3)))
+def outlast(rig: Proxied, weather: Weather, *, lease: float, size: int = 3, strand: bool = False) -> None:
+    """Some workers in the midst of their tasks while the broker is away for two leases."""
+    ids = rig.publish(fault_app.work, ((number, 2 * lease + 4.0) for number in range(size)))
     with rig.fleet(
-        "-c", "1", size=3, lease=lease, environment={"RELIQ_RENEW_EVERY": str(min(2.0, lease / 3))}
+        "-c", "1", size=size, lease=lease, environment={"RELIQ_RENEW_EVERY": str(min(2.0, lease / 3))}
     ) as fleet:
-        rig.await_count("started", 3, 20)
+        rig.await_count("started", size, 30)
         rig.proxy.weather = weather
         if weather.refuse:
             rig.proxy.reset()
@@ -65,7 +65,7 @@ def outlast(rig: Proxied, weather: Weather, *, lease: float, strand: bool = Fals
     assert "is dead" not in fleet.log(), fleet.log()
     report = rig.check(max_crashes=0)
     assert report.duplicated == 0
-    assert [rig.engine.get(id).attempt for id in ids] == [1, 1, 1]
+    assert [rig.engine.get(id).attempt for id in ids] == [1] * size
 
 
 @pytest.mark.parametrize(
@@ -77,4 +77,4 @@ def test_an_outage_of_two_leases_reaps_nobody(proxied: Proxied, weather: Weather
 
 @pytest.mark.full
 def test_an_outage_that_strands_connections_reaps_nobody(proxied: Proxied) -> None:
-    outlast(proxied, Weather(black_hole=True), lease=10.0, strand=True)
+    outlast(proxied, Weather(black_hole=True), lease=10.0, size=6, strand=True)

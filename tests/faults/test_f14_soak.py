@@ -21,9 +21,8 @@ from tests.faults.rig import Rig
 MINUTES = float(os.environ.get("RELIQ_TEST_SOAK", "2"))  # `nox -s soak` asks for 30
 ROOM = 10_000_000  # bytes that a process may grow by
 BATCH = 500
-FORGOTTEN = (
-    120  # seconds after which nothing is left of a message: its record is kept for 1, its id known for 60
-)
+BRIEF = 10  # seconds to live: who idles right now is known by such a key
+FORGOTTEN = 120  # seconds until nothing is left of a message: its record is kept for 1, its id known for 60
 OFTEN = {"RELIQ_RENEW_EVERY": "1"}  # the clock of the server is set on by minutes
 
 
@@ -91,7 +90,7 @@ class Soak:
 
     def level(self) -> Level:
         family = self._fleet.workers[0].tree()
-        names = list(self._server.do("KEYS", "*"))
+        names = [key for key in self._server.do("KEYS", "*") if not 0 < self._server.do("TTL", key) <= BRIEF]
         return Level(
             time.monotonic() - self._begun,
             tuple(memory(process.pid)[0] for process in family),

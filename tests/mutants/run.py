@@ -23,6 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from reliq.engines.redis import scripts
@@ -35,7 +36,7 @@ SUITES = (
     "tests/contracts/test_redis.py::TestRedis",
     "tests/contracts/test_redis.py::TestRedisByTheServersClock",
 )
-PATIENCE = 20  # seconds for one test: a mutant may loop for ever
+PATIENCE = 60  # seconds for one test: a mutant may loop for ever
 OPTIONS = ["-q", "-n", "0", "-p", "no:cacheprovider", f"--timeout={PATIENCE}"]
 QUIETLY = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is imported already
 PASSED, FAILED = 0, 113  # exit status of a fork
@@ -151,6 +152,10 @@ def _in_the_fork(mutant: Mutant | None, session: pytest.Session, known: dict[str
     first, plugins = _First(), session.config.pluginmanager
     plugins.register(first)
     plugins.unregister(name="terminalreporter")
+    for item in session.items:
+        walk = getattr(item, "cls", None)
+        if hasattr(walk, "settings"):  # one failure is enough, it need not be the smallest
+            walk.settings = hypothesis.settings(walk.settings, phases=[hypothesis.Phase.generate])
     items = sorted(session.items, key=lambda item: -known.get(item.nodeid, 0))
     for item, following in zip(items, [*items[1:], None], strict=True):
         session.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -185,10 +190,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sample", type=int, help="so many, drawn by the seed")
     parser.add_argument("--seed", type=int, default=20260101)
     parser.add_argument("--tests", default="", help="only tests that -k of pytest would choose")
-    parser.add_argument("--log", type=Path, help="write a line of JSON for each mutant")
+    parser.add_argument(
+        "--log", type=Path, help="write a line of JSON for each mutant; those killed there are done"
+    )
     options = parser.parse_args(arguments)
     those = every_mutant()
     those = [mutant for mutant in those if options.containing in mutant.before]
+    if options.log is not None and options.log.exists():
+        told = [json.loads(line) for line in options.log.read_text().splitlines()]
+        killed = {one["mutant"] for one in told if one["killer"]}
+        those = [mutant for mutant in those if name_of(mutant) not in killed]
     if options.only:
         those = [mutant for mutant in those if mutant.file in options.only.split(",")]
     if options.sample:
