@@ -132,11 +132,13 @@ def kill_everybody(rig: Rig, *, every: float, kills: int, timeout: float) -> Non
             return workers + [pid for pid in producers.pids() if pid in active]
 
         # A number of kills, not of seconds: on a busy machine a process takes long until it has done something.
-        with Killer(
-            victims, seed=rig.seed, every=every, times=kills, journal=rig.journal, after=replace
-        ) as killer:
-            rig.await_true(lambda: killer.acted == kills or killer.error, timeout, fleet.log)
-        producers.kill()
+        try:
+            with Killer(
+                victims, seed=rig.seed, every=every, times=kills, journal=rig.journal, after=replace
+            ) as killer:
+                rig.await_true(lambda: killer.acted == kills or killer.error, timeout, fleet.log)
+        finally:
+            producers.kill()
         rig.await_drained(timeout)
         fleet.stop()
     assert killer.acted == kills
