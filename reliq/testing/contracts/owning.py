@@ -159,6 +159,7 @@ class Owning(Contract):
             replace(delivery.receipt, id="never"),
             done.receipt,
         ]
+        assert [engine.give_back([receipt]) for receipt in stale] == [0] * len(stale)
         assert engine.give_back([*stale, delivery.receipt]) == 1
         assert bench.state(done.receipt.id) == "done"
 
