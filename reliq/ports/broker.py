@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from reliq.ports.store import Store
@@ -239,6 +239,26 @@ class Broker(Protocol):
 
     def close(self) -> None:
         """Release connections and wake blocked callers; the broker cannot be used again.  Twice is harmless."""
+        ...
+
+
+class ClaimsAhead(Protocol):
+    """What a broker has beside the rest whose capabilities say `ahead`."""
+
+    def claim_ahead(
+        self,
+        owner: str,
+        queues: Sequence[str],
+        *,
+        limit: int,
+        seq: int,
+        settlements: Sequence[Settlement] = (),
+    ) -> Callable[[], Claimed]:
+        """Send a claim that does not block and return at once; what is returned gives its answer, once.
+
+        The answer, and what may be raised, are those of `claim`; so is what happens when it is never asked for: the
+        messages are leased, and the next claim is of another seq.
+        """
         ...
 
 

@@ -256,6 +256,7 @@ class Capabilities(msgspec.Struct, frozen=True, gc=False):
     due: bool = False
     shared: bool = False  # several processes may use it at once
     survives_restart: bool = False
+    ahead: bool = False  # a claim can be on its way while its owner works: the broker is a `ClaimsAhead`
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):

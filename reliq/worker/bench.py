@@ -70,6 +70,7 @@ class Bench:
             threads=options.threads,
             allowance=self._allowance,
         )
+        self._flusher.every_tick.append(self._slots.land)
         self._memory_seen = 0.0
 
     def stop(self) -> None:

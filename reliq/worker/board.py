@@ -33,8 +33,8 @@ _ENTRY_SIZE = _ENTRY.size
 _TIMES = struct.Struct("<d")
 _TIME_INTO = _TIMES.pack_into
 _COUNTS = struct.Struct("<QQQ")  # successful claims, deliveries claimed, deliveries settled
-_LAST_CLAIM, _COUNTERS = 8, 16
-_READY, _FULL, _PAUSED, _ORPHANED, _RETIRED = range(64, 69)
+_LAST_CLAIM, _COUNTERS, _AHEAD = 8, 16, 48
+_READY, _FULL, _PAUSED, _ORPHANED, _RETIRED, _VOID = range(64, 70)
 
 
 class Running(NamedTuple):
@@ -99,6 +99,20 @@ class Board:
             memory[_HEADER + index] = HELD
             indices.append(index)
         return indices
+
+    def send_ahead(self, now: float) -> None:
+        """A claim is on its way whose deliveries nobody here has seen."""
+        _TIMES.pack_into(self._memory, _AHEAD, now)
+
+    def receive(self) -> bool:
+        """The claim that was on its way is here; False: the parent has given back what it brought."""
+        with self._mutex:
+            self._lock()
+            ours = self._memory[_VOID] == 0
+            self._memory[_VOID] = 0
+            _TIMES.pack_into(self._memory, _AHEAD, 0.0)
+            self._unlock()
+        return ours
 
     def start(self, index: int, now: float) -> bool:
         """The task of this delivery begins; False: the parent has taken it back."""
@@ -206,6 +220,33 @@ class Board:
         self._mutex = threading.Lock()
         self._record = posix.RecordLock(None)
         self._lock, self._unlock = self._record.acquire, self._record.release
+
+    @property
+    def ahead_since(self) -> float:
+        """When (monotonic seconds) a claim was sent whose answer the child has not looked at; 0.0: there is none."""
+        return float(_TIMES.unpack_from(self._memory, _AHEAD)[0])
+
+    def void(self, *, timeout: float = 0.05) -> bool:
+        """Say that what the claim on its way brings is given back; False: there is none, or the lock is kept."""
+        if not self._mutex.acquire(timeout=timeout):
+            return False
+        try:
+            if not self._record.try_acquire(timeout):
+                return False
+            try:
+                there = self.ahead_since > 0
+                if there:
+                    self._memory[_VOID] = 1
+                return there
+            finally:
+                self._unlock()
+        finally:
+            self._mutex.release()
+
+    @property
+    def is_void(self) -> bool:
+        """Whether the child has still to hear of `void`: it can have claimed nothing since."""
+        return self._memory[_VOID] != 0
 
     def close(self) -> None:
         """The end of this view; any record lock of this process on the file goes with it."""

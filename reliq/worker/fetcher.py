@@ -5,8 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from reliq.errors import BrokerFull, BrokerUnavailable
+from msgspec.structs import replace
+
+from reliq.errors import BrokerError, BrokerFull, BrokerUnavailable
 from reliq.ports.broker import Broker
 from reliq.ports.values import Claimed, Delivery
 from reliq.worker.board import Board, shown
@@ -16,6 +19,7 @@ from reliq.worker.settler import Finished, Settler
 logger = logging.getLogger("reliq.worker")
 
 SPAN = 0.02  # seconds of work to have in hand
+BRISK = 0.001  # a task shorter than this: the next claim is sent while the batch runs
 LONG = 0.05  # a task longer than this ends prefetching at once
 BLOCK = 1.0  # seconds that a claim waits for work; what needs its thread before that wakes it
 DRAIN = 10.0  # how long a child stops claiming to let a charged message in, and then how long it does not
@@ -52,6 +56,8 @@ class Fetcher:
         self._limit = 1
         self._cost = LONG  # EWMA of a task's seconds; unknown tasks count as long
         self._drain_until = self._deaf_until = 0.0
+        self._ahead: tuple[list[Finished], Callable[[], Claimed], float] | None = None
+        self._can_go_ahead = broker.capabilities.ahead
         self.live = True
         self.fetched = 0
 
@@ -68,6 +74,8 @@ class Fetcher:
         A claim that carries settlements does not block: their answers free places, and observers wait for them.
         `alone`: nothing is in hand but what is being settled.  An outage is waited out here, once per call.
         """
+        if self._ahead is not None:
+            return self.receive()
         now = time.monotonic()
         if not alone and now < self._drain_until:
             return None
@@ -85,6 +93,73 @@ class Fetcher:
         if self._outage.over():
             self._compare()
         return deliveries
+
+    # --- the next claim on its way while the present batch runs ---
+
+    @property
+    def ahead_since(self) -> float | None:
+        """When the claim on its way was sent."""
+        return None if self._ahead is None else self._ahead[2]
+
+    def go_ahead(self, *, got: int, at_most: int) -> None:
+        """Send the next claim, if `got` is a full batch of short tasks: there will be more, and soon room for it."""
+        limit = min(self._limit, at_most, self._board.room)
+        if (
+            not self._can_go_ahead
+            or self._ahead is not None
+            or self._cost > BRISK
+            or limit < 2
+            or got < limit // 2
+        ):
+            return
+        finished = self._settler.take()
+        now = time.monotonic()
+        self._board.send_ahead(now)
+        try:
+            broker: Any = self._broker
+            answer = broker.claim_ahead(
+                self._owner,
+                self._turns.next(),
+                limit=limit,
+                seq=self._seq + 1,
+                settlements=[settlement for settlement, _, _ in finished],
+            )
+        except BrokerError:  # the next claim will say it
+            self._settler.put_back(finished)
+            self._board.receive()
+            return
+        self._ahead = (finished, answer, now)
+
+    def receive(self) -> list[tuple[Delivery, int]]:
+        """The deliveries of the claim on its way; those that the parent has given back are no longer ours."""
+        assert self._ahead is not None
+        finished, answer, _ = self._ahead
+        self._ahead = None
+        try:
+            claimed = answer()
+        except Exception as error:
+            self._board.receive()
+            self._settler.put_back(finished)
+            if not isinstance(error, BrokerUnavailable | BrokerFull):
+                logger.exception("a claim with %d settlements failed; it is made again", len(finished))
+            else:
+                self._wait(self._outage.failed(error))
+            return []
+        self._seq += 1
+        if not self._board.receive():
+            self._give_back(claimed.deliveries)
+            claimed = replace(claimed, deliveries=())
+        deliveries = self._accept(finished, claimed)
+        self._note_alone(claimed, alone=False, now=time.monotonic())
+        if self._outage.over():
+            self._compare()
+        return deliveries
+
+    def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        try:
+            self._broker.give_back([delivery.receipt for delivery in deliveries])
+        except BrokerError as error:
+            logger.info("could not give back %d deliveries, the burial will: %s", len(deliveries), error)
 
     def _ask(self, finished: list[Finished], limit: int, wait: float) -> Claimed:
         settlements = [settlement for settlement, _, _ in finished]

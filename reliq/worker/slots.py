@@ -167,10 +167,12 @@ class Slots:
             if self._ready:
                 return True
             if self._stopped:
+                self._drop_ahead()
                 return False
             allowance = self._allowance(self._fetcher.fetched)
             if allowance <= 0 or not self._fetcher.live:
                 self._stopped = True
+                self._drop_ahead()
                 return False
             at_most = min(allowance, self._room())
             if at_most <= 0:
@@ -189,12 +191,40 @@ class Slots:
             elif got and self._stopped:
                 self._return(got)
             elif got:
-                self._board.full = False
-                self._alone = got[0][0].alone
-                self._ready.extend(got)
-                if self._flusher.asleep:
-                    self._flusher.nudge()
+                self._take_in(got)
+                if not self._alone and waited is None:
+                    self._fetcher.go_ahead(got=len(got), at_most=allowance - len(got))
             return True
+
+    def _take_in(self, got: list[tuple[Delivery, int]]) -> None:
+        self._board.full = False
+        self._alone = got[0][0].alone
+        self._ready.extend(got)
+        if self._flusher.asleep:
+            self._flusher.nudge()
+
+    def land(self) -> None:
+        """Take in a claim that has been on its way for long, from another thread: the batch before it takes its time.
+
+        What it brings is then on the board, where the parent sees it and can give it to others.
+        """
+        since = self._fetcher.ahead_since
+        if since is None or time.monotonic() - since < LATE or not self._fetching.acquire(blocking=False):
+            return
+        try:
+            if self._fetcher.ahead_since is not None:
+                got = self._fetcher.receive()
+                if got and self._stopped:
+                    self._return(got)
+                elif got:
+                    self._take_in(got)
+        finally:
+            self._fetching.release()
+
+    def _drop_ahead(self) -> None:
+        """The claim on its way comes too late."""
+        if self._fetcher.ahead_since is not None and (got := self._fetcher.receive()):
+            self._return(got)
 
     def _claim(self, at_most: int, *, wait: float) -> list[tuple[Delivery, int]] | None:
         in_hand = self._board.capacity - self._board.room - len(self._settler)

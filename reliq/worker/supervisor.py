@@ -19,7 +19,17 @@ from msgspec.structs import replace
 
 from reliq.ports.values import Receipt, Settlement
 from reliq.worker import watch
-from reliq.worker.board import FINISHED, HELD, PARKED, UNSTARTED, Running, has_long_ids, receipts, resolve
+from reliq.worker.board import (
+    FINISHED,
+    HELD,
+    PARKED,
+    UNSTARTED,
+    Running,
+    has_long_ids,
+    receipts,
+    resolve,
+    shown,
+)
 from reliq.worker.health import HealthFile
 from reliq.worker.keeper import Keeper
 from reliq.worker.options import WorkerOptions
@@ -239,6 +249,9 @@ class Supervisor:
             self._take_back(child, UNSTARTED)
         elif watch.is_stuck(child, states, running, now):
             self._take_back(child, (HELD,))
+            self._take_back_unseen(child, now)
+        elif watch.is_withholding(child, now):
+            self._take_back_unseen(child, now)
         elif watch.is_crowded(child, states, now):
             self._take_back(child, (PARKED,))
         elif watch.is_idle_too_long(child, now, self._options.watchdog, self._keeper.unbroken()):
@@ -256,6 +269,25 @@ class Supervisor:
             self._errands.add(
                 "give-back", lambda: self._app.broker.give_back(self._receipts(taken, child.owner))
             )
+
+    def _take_back_unseen(self, child: ChildProcess, now: float) -> None:
+        """What a claim on its way has brought to a child that does not look at it."""
+        board, broker = child.board, self._app.broker
+
+        def give_back() -> None:
+            held = broker.held(child.owner)
+            # The child has claimed nothing since `void`, so what it has not in hand came with that claim.
+            if child in self._children and board.is_void:
+                in_hand = board.in_hand()
+                broker.give_back([r for r in held if (shown(r.id), r.fence) not in in_hand])
+
+        if watch.is_withholding(child, now) and not board.is_void and board.void():
+            logger.info(
+                "giving back what a claim of child %d brings: the child does not look at it",
+                child.pid,
+                extra={"worker": child.owner, "event": "taken_back"},
+            )
+            self._errands.add("give-back", give_back)
 
     def _cancel(self, child: ChildProcess, ids: tuple[str, ...]) -> None:
         for id in ids:

@@ -68,6 +68,12 @@ def is_stuck(child: Watched, states: bytes, running: Sequence[Running], now: flo
     return now - child.stuck_since > STALLED
 
 
+def is_withholding(child: Watched, now: float) -> bool:
+    """Whether a claim's answer waits for a child that does not look at it: a task keeps the interpreter for itself."""
+    since = child.board.ahead_since
+    return since > 0 and now - since > OUTRUN
+
+
 def is_crowded(child: Watched, states: bytes, now: float) -> bool:
     """Whether a coroutine has waited so long, for room or for a loop that is blocked, that others should run it."""
     if bytes((PARKED,)) not in states:

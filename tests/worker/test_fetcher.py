@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from reliq.engines.memory import connect
 from reliq.errors import BrokerUnavailable
@@ -230,3 +231,110 @@ def test_a_settlement_that_is_refused_in_every_form_is_tried_again_and_is_in_nob
     assert not parts.settler.has_refused
     assert parts.engine.get("a").state == "done"  # type: ignore[union-attr]
     assert parts.board.room == parts.board.capacity
+
+
+class Ahead(Parts):
+    """A fetcher on an engine whose claims can be sent ahead; it has measured brisk tasks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.capabilities = replace(self.engine.capabilities, ahead=True)
+        self.fetcher._can_go_ahead = True
+        self.publish(40)
+        for _ in range(12):
+            self.fetcher.measured(0.0001, 10)
+
+    def publish(self, count: int) -> None:
+        self.engine.publish(
+            [Publication(Envelope(v=1, id=f"m{i}", task="t", queue="q")) for i in range(count)]
+        )
+
+    def claimed(self) -> list[Any]:
+        return self.fetcher.claim(at_most=10, alone=False, wait=0.0) or []
+
+    def finish(self, delivery: Any, index: int) -> None:
+        self.settler.add((Settlement(delivery.receipt, "done"), None, index))
+
+    def claim_ahead(self, *args: Any, **options: Any) -> Any:
+        self.claims.append(options)
+        claimed = self.engine.claim(*args, **options)
+
+        def answer() -> Any:
+            if self.after:
+                raise self.after.pop()
+            return claimed
+
+        return answer
+
+    def go(self) -> list[Any]:
+        """One batch, with the next claim on its way."""
+        got = self.claimed()
+        self.fetcher.go_ahead(got=len(got), at_most=10)
+        assert self.fetcher.ahead_since is not None
+        return got
+
+
+def test_a_claim_sent_ahead_is_the_next_claim() -> None:
+    parts = Ahead()
+    got = parts.go()
+    for delivery, index in got:
+        parts.finish(delivery, index)
+    sent = len(parts.claims)
+    following = parts.claimed()
+    assert len(parts.claims) == sent
+    assert following
+    assert not {d.receipt.id for d, _ in got} & {d.receipt.id for d, _ in following}
+    assert {d.receipt for d, _ in following} <= set(parts.engine.held("me"))
+    assert parts.fetcher.ahead_since is None
+    assert parts.board.ahead_since == 0.0
+
+
+def test_settlements_ride_with_a_claim_sent_ahead() -> None:
+    parts = Ahead()
+    for delivery, index in parts.go():
+        parts.finish(delivery, index)
+    parts.fetcher.go_ahead(got=10, at_most=10)  # one is on its way already
+    assert len(parts.settler) == 10
+    parts.claimed()
+    parts.fetcher.go_ahead(got=10, at_most=10)
+    assert len(parts.settler) == 0
+    assert len(parts.claims[-1]["settlements"]) == 10
+
+
+def test_what_the_parent_has_given_back_is_not_taken_in() -> None:
+    parts = Ahead()
+    got = parts.go()
+    assert parts.board.void()
+    assert parts.claimed() == []
+    assert not parts.board.is_void
+    assert set(parts.engine.held("me")) == {delivery.receipt for delivery, _ in got}
+    assert len(parts.claimed()) == 10  # the next claim is as any other
+
+
+def test_there_is_nothing_to_void_without_a_claim_on_its_way() -> None:
+    assert not Ahead().board.void()
+
+
+def test_a_claim_sent_ahead_whose_answer_is_lost_is_made_again() -> None:
+    parts = Ahead()
+    before = {delivery.receipt for delivery, _ in parts.go()}
+    parts.after = [BrokerUnavailable("gone")]
+    assert parts.claimed() == []
+    assert parts.waits
+    again = {delivery.receipt for delivery, _ in parts.claimed()}
+    assert len(again) == 10
+    assert set(parts.engine.held("me")) == before | again
+
+
+def test_no_claim_is_sent_ahead_of_tasks_that_are_not_brisk() -> None:
+    parts = Ahead()
+    got = parts.claimed()
+    parts.fetcher.measured(0.1, 10)
+    parts.fetcher.go_ahead(got=len(got), at_most=10)
+    assert parts.fetcher.ahead_since is None
+
+
+def test_no_claim_is_sent_ahead_when_the_queue_runs_dry() -> None:
+    parts = Ahead()
+    parts.fetcher.go_ahead(got=1, at_most=10)
+    assert parts.fetcher.ahead_since is None

@@ -20,6 +20,7 @@ from remote import RemoteEngine
 from reliq.app import Reliq
 from reliq.errors import BrokerUnavailable
 from reliq.middleware import Middleware
+from reliq.plugins import open_engine
 
 JOURNAL = os.environ["RELIQ_TEST_JOURNAL"]
 
@@ -62,7 +63,10 @@ class Notes(Middleware):
 
 
 app = Reliq("worktest", broker="memory://", middleware=[Notes()])
-app.use_engine(RemoteEngine(os.environ["RELIQ_TEST_SOCKET"]), app.clock)
+if url := os.environ.get("RELIQ_TEST_BROKER"):
+    app.use_engine(open_engine(url, app="work"), app.clock)
+else:
+    app.use_engine(RemoteEngine(os.environ["RELIQ_TEST_SOCKET"]), app.clock)
 if os.environ.get("RELIQ_TEST_BREAK") == "import" and "reliq.worker.child" in sys.orig_argv:
     raise RuntimeError("this import is broken on purpose")
 if os.environ.get("RELIQ_TEST_BREAK") == "slow import" and "reliq.worker.child" in sys.orig_argv:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -96,6 +96,13 @@ class Claims:
             waiting = self._waiting.pop(owner, None)
         if waiting is not None:
             waiting[0].end(waiting[1])
+
+    def ahead(
+        self, owner: str, queues: Sequence[str], limit: int, seq: int, settlements: Sequence[Settlement]
+    ) -> Callable[[], Claimed]:
+        """Send a claim; what is returned gives its answer."""
+        request = self.begin(owner, queues, limit, seq, settlements, "")
+        return lambda: self.finish(owner, request.renewed(), settlements, "")[0]
 
     # --- one round trip ---
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -62,6 +62,7 @@ class RedisEngine(RedisOperators, RedisStore):
             due=True,
             shared=True,
             survives_restart=True,
+            ahead=True,
         )
 
     # --- publishers ---
@@ -150,6 +151,17 @@ class RedisEngine(RedisOperators, RedisStore):
         settlements: Sequence[Settlement] = (),
     ) -> Claimed:
         return self._claims.claim(owner, queues, limit, seq, min(wait, MAX_WAIT), settlements)
+
+    def claim_ahead(
+        self,
+        owner: str,
+        queues: Sequence[str],
+        *,
+        limit: int,
+        seq: int,
+        settlements: Sequence[Settlement] = (),
+    ) -> Callable[[], Claimed]:
+        return self._claims.ahead(owner, queues, limit, seq, settlements)
 
     def wake(self, owner: str) -> None:
         self._claims.wake(owner)

@@ -41,6 +41,11 @@ class Request:
         self.arguments = arguments
         self.deadline = deadline
 
+    def renewed(self) -> Request:
+        """With the whole time for its answer: it may have been sent long ago."""
+        self.deadline = time.monotonic() + TIMEOUT
+        return self
+
 
 class Server:
     """One connection at a time, opened when it is needed; `ready(link)` is called for each new one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from reliq.testing.contracts.ahead import Ahead
 from reliq.testing.contracts.blocking import Blocking
 from reliq.testing.contracts.burying import Burying
 from reliq.testing.contracts.cancelling import Cancelling
@@ -32,6 +33,7 @@ class BrokerContract(
     Looking,
     Operating,
     Blocking,
+    Ahead,
     Restarting,
 ):
     """Publish, claim, settle, bury, reap, cancel, look."""
