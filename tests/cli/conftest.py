@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from collections.abc import Callable, Iterator
@@ -36,6 +37,12 @@ def pay(how: str) -> str:
 '''
 
 
+def _runner() -> click.testing.CliRunner:
+    apart: dict[str, Any] = {"mix_stderr": False}  # since click 8.2 they are, and the option is gone
+    known = "mix_stderr" in inspect.signature(click.testing.CliRunner).parameters
+    return click.testing.CliRunner(**(apart if known else {}))
+
+
 class Shop:
     """The app `shop` of this test's folder, its broker, and `reliq -A shop ...`."""
 
@@ -46,7 +53,7 @@ class Shop:
 
     def run(self, *args: str, code: int = 0, input: str | None = None) -> click.testing.Result:
         """A command; its exit code must be `code`."""
-        result = click.testing.CliRunner().invoke(main, list(args), input=input)
+        result = _runner().invoke(main, list(args), input=input)
         assert result.exit_code == code, (result.exit_code, result.output, result.exception)
         return result
 

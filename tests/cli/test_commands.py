@@ -294,7 +294,7 @@ def test_version_and_help_name_every_command(shop: Shop) -> None:
         (("worker", "--lease", "0.01"), 2, "expected seconds, 1 or more"),
         (("worker", "-I", "nomod"), 4, "No module named 'nomod'"),
         (("worker", "-c", "1"), 2, "lives in one process"),
-        (("status", "--broker", "redis://localhost"), 2, "is not part of this version"),
+        (("status", "--broker", "amqp://localhost"), 2, "is not part of this version"),
         (("call", "add", "1", "--timeout", "-1"), 2, "not in the range"),
         (("call", "add", "1", "--broker", "sqlite:////proc/x.db"), 3, "Nothing was published"),
     ],
