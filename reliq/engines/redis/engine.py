@@ -150,7 +150,11 @@ class RedisEngine(RedisOperators, RedisStore):
         wait: float = 0.0,
         settlements: Sequence[Settlement] = (),
     ) -> Claimed:
-        return self._claims.claim(owner, queues, limit, seq, min(wait, MAX_WAIT), settlements)
+        early = self.settle(settlements[:-CHUNK])
+        claimed = self._claims.claim(
+            owner, queues, min(limit, CHUNK), seq, min(wait, MAX_WAIT), settlements[-CHUNK:]
+        )
+        return msgspec.structs.replace(claimed, settled=(*early, *claimed.settled)) if early else claimed
 
     def claim_ahead(
         self,
@@ -161,7 +165,10 @@ class RedisEngine(RedisOperators, RedisStore):
         seq: int,
         settlements: Sequence[Settlement] = (),
     ) -> Callable[[], Claimed]:
-        return self._claims.ahead(owner, queues, limit, seq, settlements)
+        if len(settlements) > CHUNK:
+            claimed = self.claim(owner, queues, limit=limit, seq=seq, settlements=settlements)
+            return lambda: claimed
+        return self._claims.ahead(owner, queues, min(limit, CHUNK), seq, settlements)
 
     def wake(self, owner: str) -> None:
         self._claims.wake(owner)
