@@ -71,6 +71,8 @@ class Following(Contract):
             (b"[[],{}]", b"7", b"[[7],{}]"),
             (b'[[1],{"k":2}]', b'{"a":[1]}', b'[[{"a":[1]},1],{"k":2}]'),
             (b"[[1],{}]", None, b"[[null,1],{}]"),
+            (b"[[1],{}]", b"", b"[[null,1],{}]"),
+            (b'{"a":1}', b"7", b'{"a":1}'),
         ],
     )
     def test_a_follow_up_that_takes_the_result_has_it_first(

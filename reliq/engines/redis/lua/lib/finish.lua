@@ -2,7 +2,7 @@
 -- What ends a message frees what it holds: `on_end` of all that ended in this step, also of what that ends.
 -- A follow-up: {item, takes, payload} or {item, takes, what stands before the body, the body, what stands after it}.
 local function spliced(body, value)
-  if body:sub(1, 2) ~= '[[' or value == '' then
+  if body:sub(1, 2) ~= '[[' then
     return body -- accepted as it is, so that the worker quarantines it for all to see
   end
   local rest = body:sub(3)
@@ -29,7 +29,7 @@ local function follow(after, parent, value)
     accept(after[1], raw(after[3]))
     return
   end
-  local result = after[2] == 'id' and cjson.encode(parent) or value or 'null'
+  local result = after[2] == 'id' and cjson.encode(parent) or value and value ~= '' and value or 'null'
   accept(after[1], raw(after[3]) .. binary(spliced(raw(after[4]), result)) .. raw(after[5]))
 end
 
