@@ -108,6 +108,13 @@ class Following(Contract):
         bench.cancel("m")
         assert decode(bench.record("next").payload).body == b"[[null],{}]"
 
+    @pytest.mark.parametrize("size", [10, 300, 70_000])
+    def test_a_result_of_any_size_is_taken_whole(self, bench: Bench, size: int) -> None:
+        hand, delivery = bench.leased()
+        value = b'"%s"' % (b"x" * size)
+        hand.settle(delivery, value=value, follow_ups=[follow("next", takes="result", body=b"[[1],{}]")])
+        assert decode(bench.record("next").payload).body == b"[[%s,1],{}]" % value
+
     def test_a_follow_up_that_grew_too_large_is_not_lost(self, bench: Bench) -> None:
         hand, delivery = bench.leased()
         value = b'"%s"' % (b"x" * HARD_MAX_MESSAGE)
