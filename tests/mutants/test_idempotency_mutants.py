@@ -233,6 +233,16 @@ def test_no_mutant_survives(patch, tmp_path):
     assert run.killed, f"{patch.name}: the tests ended with status {run.status}\n{run.output[-2000:]}"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "tests", [unit("key or failure or record"), (WALK,), (FAULTS, "-k", "memory"), (INBOX, "-k", "sqlite")]
+)
+def test_without_a_patch_the_same_tests_pass(tests, tmp_path):
+    nothing = Patch("nothing", "plan.py", 'PREFIX = "idem:"', 'PREFIX = "idem:"', tests)
+    run = run_with(nothing, package="reliq_idempotency", folder=tmp_path)
+    assert run.status == 0, run.output[-2000:]
+
+
 def test_every_patch_fits_the_source():
     package = ROOT / "plugins" / "reliq_idempotency"
     wrong = [p.name for p in PATCHES if (package / p.file).read_text("utf-8").count(p.before) != 1]

@@ -1,6 +1,6 @@
 """A random walk of sends, runs, deaths, cancels, replays and clocks: every engine beside a plain list of what is owed.
 
-The same steps are taken on the model engine, in memory and on SQLite (a further engine is a further line in `WORLDS`).
+The same steps are taken on the model engine, in memory, on SQLite and, in the long form, on Redis (`WORLDS`).
 After each step they agree with each other, and with `Owed`, which knows only what a sender was promised.
 """
 
@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from reliq import Drop, Fail, Reliq, Retry, Snooze, current
 from reliq.errors import GuardRefused
+from reliq.plugins import open_engine
 from reliq.ports.values import LIVE, Delivery, Settlement
 from reliq.testing import Harness, VirtualClock
 from reliq.testing.contracts.model import Model
@@ -359,13 +361,33 @@ class Walk(RuleBasedStateMachine):
 
 
 #: A mutant is dead at the first failure; nobody reads its shortest form.
-PHASES = (Phase.generate,) if "RELIQ_MUTANT" in os.environ else tuple(Phase)
+PHASES = (Phase.generate,) if "RELIQ_TEST_MUTANT" in os.environ else tuple(Phase)
 
+CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much]
 TestWalk = Walk.TestCase
 TestWalk.settings = settings(
-    max_examples=40,
-    stateful_step_count=40,
-    deadline=None,
-    phases=PHASES,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+    max_examples=40, stateful_step_count=40, deadline=None, phases=PHASES, suppress_health_check=CHECKS
 )
+
+
+class WithRedis(Walk):
+    """The same walk, with Redis beside the others, and longer."""
+
+
+@pytest.fixture(scope="class")
+def redis_world(reliq_redis):
+    def make(clock: VirtualClock, folder: str) -> Any:
+        reliq_redis.flush()
+        return open_engine(reliq_redis.url, app="walk", clock=clock)
+
+    WORLDS["redis"] = make
+    yield
+    del WORLDS["redis"]
+
+
+@pytest.mark.full
+@pytest.mark.usefixtures("redis_world")
+class TestWalkWithRedis(WithRedis.TestCase):
+    settings = settings(
+        max_examples=100, stateful_step_count=50, deadline=None, phases=PHASES, suppress_health_check=CHECKS
+    )
