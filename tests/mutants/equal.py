@@ -1,4 +1,4 @@
-"""Mutants that no test of one engine finds: they do the same, or cost an idle worker a wake-up; each with its reason."""
+"""Mutants that no test of one engine finds: they do the same, or cost a wake-up; each with its reason."""
 
 from __future__ import annotations
 
