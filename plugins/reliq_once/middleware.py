@@ -10,13 +10,13 @@ from weakref import WeakKeyDictionary, WeakSet
 
 from reliq import Drop, Join, Middleware, PublishContext, Retry, RunContext, Snooze, Task, Verdict, keys
 from reliq.errors import BrokerError, GuardRefused, OptionError
-from reliq.ports import Published, Put, Remove, Touch
+from reliq.ports import Published, Put, Remove
 from reliq_once import conf
 from reliq_once.locks import orphans
 from reliq_once.options import Once
 from reliq_once.placing import Place
 from reliq_once.refusal import refusal
-from reliq_once.starting import OFF, OFF_MOST, STARTED, start
+from reliq_once.starting import OFF, OFF_MOST, STARTED, first_record, start
 from reliq_once.ticket import HEADER, VERSION, Newer, Ticket, ticket_of, write
 
 if TYPE_CHECKING:
@@ -136,12 +136,12 @@ class QueueOnceMiddleware(Middleware):
             ctx.with_settlement(Remove(started.slot, holder=ctx.id))
         if not isinstance(verdict, Retry | Snooze):
             return
-        if started is None:  # put off before it began
-            ctx.with_settlement(Touch(ticket.key, ttl=ticket.ttl, holder=ctx.id, from_due=True))
-        elif ticket.relock or not ticket.lets_go:
-            # Not a Touch: a run longer than the timeout leaves a record that lapses in the moment of this settlement.
-            value = write(started.record)
-            ctx.with_settlement(Put(ticket.key, value, ttl=ticket.ttl, holder=ctx.id, from_due=True))
+        if started is not None and ticket.lets_go and not ticket.relock:
+            return
+        # Not a Touch: what has run, or waited, for longer than the timeout has a record that is live while the message
+        # is leased, and lapses in the moment of this settlement.
+        record = first_record(ctx, ticket) if started is None else started.record
+        ctx.with_settlement(Put(ticket.key, write(record), ttl=ticket.ttl, holder=ctx.id, from_due=True))
 
     def _say(self, name: str, what: str) -> None:
         if (name, what) not in self._said:

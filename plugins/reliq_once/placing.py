@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import msgspec
+
 from reliq import PublishContext, RunContext, current
 from reliq.errors import BrokerError, OptionError, PublishRefused, ReliqError
 from reliq.ports import Add, Put, Remove
@@ -74,7 +76,7 @@ class Place:
                 replaces=reason,
                 or_leased=ticket.frees == "s",
             )
-        ctx.headers[HEADER] = write(ticket).decode()
+        ctx.headers[HEADER] = write(msgspec.structs.replace(ticket, first=first)).decode()
         ctx.with_publish(guard)
         ctx.on_replay(plain)
         if ticket.newest and ticket.frees == "s":

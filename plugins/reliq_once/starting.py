@@ -28,6 +28,12 @@ class Started:
     slot: str | None = None
 
 
+def first_record(ctx: RunContext, ticket: Ticket) -> LockRecord:
+    """What the lock of a message says that has yet to begin: its burst of calls goes on."""
+    now = ctx.app.clock.now_ms()
+    return LockRecord(VERSION, ctx.task.name, ticket.frees, ticket.hold, ticket.first, since=now)
+
+
 def start(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict | None:
     """None: run.  At most one step on the store in the common case; two where something is in the way."""
     record = LockRecord(VERSION, ctx.task.name, ticket.frees, ticket.hold, since=ctx.app.clock.now_ms())

@@ -39,6 +39,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
     busy: Literal["snooze", "drop", "fail"] = "snooze"
     run_anyway: bool = False  # when the store fails at the start
     hold: bool = False
+    first: int = 0  # as in the record
 
     @property
     def key(self) -> str:

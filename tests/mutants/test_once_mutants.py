@@ -42,15 +42,15 @@ PATCHES = (
     Patch(
         "a retry lets the lock lapse in the moment of its settlement",
         "middleware.py",
-        "ctx.with_settlement(Put(ticket.key, value, ttl=ticket.ttl, holder=ctx.id, from_due=True))",
-        "ctx.with_settlement(Touch(ticket.key, ttl=ticket.ttl, holder=ctx.id, from_due=True))",
+        "Put(ticket.key, write(record), ttl=ticket.ttl, holder=ctx.id, from_due=True)",
+        "__import__('reliq.ports').ports.Touch(ticket.key, ttl=ticket.ttl, holder=ctx.id, from_due=True)",
         memory(MODES, "longer_than_its_timeout"),
     ),
     Patch(
         "a message that is put off lets its lock lapse",
         "middleware.py",
-        "            ctx.with_settlement(Touch(ticket.key, ttl=ticket.ttl, holder=ctx.id, from_due=True))\n",
-        "            pass\n",
+        "        if started is not None and ticket.lets_go and not ticket.relock:\n",
+        "        if started is None or (ticket.lets_go and not ticket.relock):\n",
         memory(MODES, "waits_for_a_slot"),
     ),
     Patch(

@@ -602,11 +602,26 @@ def test_a_run_longer_than_its_timeout_keeps_the_lock_when_it_waits_for_its_retr
 
 
 def test_the_key_is_never_computed_again(bench):
-    """The worker sees other arguments than the publisher gave, and frees the lock that was taken."""
-    seen = []
+    """A key function that gives another key each time: the worker frees the lock that was taken."""
+    seen, numbers = [], iter(range(9))
     work = bench.task(
-        lambda a: seen.append(bench.locks()), once={"until": "start", "key": lambda a: f"{a!r}"}
+        lambda a: seen.append(bench.locks()), once={"until": "start", "key": lambda a: str(next(numbers))}
     )
-    work.delay((1, 2))  # arrives as a list
+    work.delay(1)
+    assert len(bench.locks()) == 1
     bench.run()
-    assert seen == [[]]
+    assert seen == [[]] and next(numbers) == 1
+
+
+def test_a_message_that_was_late_and_is_put_off_can_be_replaced(bench, clock):
+    """Its lock had lapsed; while it waits for a slot it has it again."""
+    work = bench.task(lambda n: None, once={"keys": [], "on_conflict": "rerun", "timeout": 60})
+    work.delay(1)
+    running(bench, bench.claim())
+    second = work.delay(2)
+    for _ in range(5):
+        clock.advance(20)
+        bench.engine.renew(bench.harness._owner, 30)
+    assert bench.harness.run_one().id == second.id and bench.locks() == [second.id]
+    third = work.delay(3)
+    assert second.record().reason == f"replaced by the newer call {third.id}"
