@@ -22,6 +22,7 @@ from reliq.engines.redis.resp import INCOMPLETE, Reader, is_push, reader
 from reliq.errors import BrokerUnavailable
 
 READ = 65536
+_LOOK_AGAIN = 1.0  # seconds after which who waits for its turn looks whether anybody reads
 
 
 class Call:
@@ -52,13 +53,14 @@ class Link:
         self._pending: deque[Call] = deque()
         self._listening: set[Call] = set()
         self._followers: set[Call] = set()
-        self._sending = threading.Lock()
+        self._sending = threading.RLock()  # one that knows its owner
         self._state = threading.Lock()
-        self._reading = False
+        self._leader: Call | None = None  # whose thread reads
         self._io: threading.Lock | None = threading.Lock() if tls else None  # TLS: one thread at a time
         self._poll = select.poll()
         self._poll.register(sock.fileno(), select.POLLIN)
         self._on_close = on_close
+        self._gone = False
         self.broken: str | None = None
         self.listens = False  # subscribed to the channel of this process
         self.pid = os.getpid()
@@ -68,9 +70,12 @@ class Link:
     def send(self, data: bytes, deadline: float, *, answered: bool = True) -> Call:
         """Put a request on the wire; one that is answered by a push alone is not `answered`."""
         call = Call()
-        if not self._sending.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise unavailable(self._where, "others are still sending", certain=True)
+        # An exception from outside (a signal, a time limit) may strike between any two steps, also between the lock and
+        # the next line: so it is asked who has it.
         try:
+            if not self._sending.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                self.close("others are still sending")  # or one was struck down with the lock in hand
+                raise unavailable(self._where, "others are still sending", certain=True)
             if self.broken is not None:
                 raise unavailable(self._where, self.broken, certain=True)
             if answered:
@@ -82,7 +87,8 @@ class Link:
             self.close("a request was interrupted")  # half of it may be on the wire
             raise
         finally:
-            self._sending.release()
+            if self._sending._is_owned():  # type: ignore[attr-defined]
+                self._sending.release()
         return call
 
     def result(self, call: Call, deadline: float) -> Any:
@@ -90,7 +96,7 @@ class Link:
         self._wait(call, deadline)
         if not call.done:
             self.close("no reply within the deadline")
-        if call.reply is BROKEN:
+        if call.reply is BROKEN or not call.done:
             raise unavailable(self._where, self.broken or "the connection was lost")
         return call.reply
 
@@ -118,7 +124,7 @@ class Link:
         for call in listening:
             self.hush(call)
             call.end(None)
-        if listening and self._reading and self.broken is None:
+        if listening and self._leader is not None and self.broken is None:
             try:
                 self.send(_PING, time.monotonic() + 0.1)  # whoever reads is asleep in the socket
             except BrokerUnavailable:
@@ -133,32 +139,39 @@ class Link:
     # --- reading in turns ---
 
     def _wait(self, call: Call, deadline: float) -> None:
-        while not call.done:
-            if self._lead(call):
+        # Whoever reads is known by its call, so that this is undone wherever an exception from outside (a signal, a
+        # time limit) strikes: a reader that is gone without a word would keep all others waiting.
+        try:
+            while not call.done:
+                if self._lead(call):
+                    if self._read(call, deadline):
+                        return
+                    continue
+                assert call.turn is not None
+                left = deadline - time.monotonic()
                 try:
-                    late = self._read(call, deadline)
-                except BaseException:
-                    self.close("a read was interrupted")  # what had been received may be lost
-                    raise
+                    call.turn.get(timeout=max(0.0, min(left, _LOOK_AGAIN)))
+                except Empty:
+                    if left <= _LOOK_AGAIN:
+                        return
                 finally:
-                    self._reading = False
-                    self._appoint()
-                if late:
-                    return
-                continue
-            assert call.turn is not None
-            try:
-                call.turn.get(timeout=max(0.0, deadline - time.monotonic()))
-            except Empty:
-                break
-            finally:
-                self._leave(call)
+                    self._leave(call)
+        except BaseException:
+            if self._leader is call:
+                self.close("a read was interrupted")  # what had been received may be lost
+            raise
+        finally:
+            if self._leader is call:
+                self._leader = None
+                self._appoint()
+                if self.broken is not None:
+                    self._let_go()
 
     def _lead(self, call: Call) -> bool:
         """Whether this call's thread reads now; else it follows."""
         with self._state:
-            if not self._reading:
-                self._reading = True
+            if self._leader is None or self._leader is call:
+                self._leader = call
                 return True
             if call.turn is None:
                 call.turn = SimpleQueue()
@@ -170,7 +183,7 @@ class Link:
     def _leave(self, call: Call) -> None:
         with self._state:
             self._followers.discard(call)
-        if not self._reading and not call.done:
+        if self._leader is None and not call.done:
             self._appoint()  # it may have been its turn
 
     def _appoint(self) -> None:
@@ -207,7 +220,13 @@ class Link:
             for one in listening:
                 one.end(None)
         elif self._pending:
-            self._pending.popleft().end(reply)
+            try:
+                self._pending[0].end(
+                    reply
+                )  # first: one that is in no list would not be told when the link breaks
+                self._pending.popleft()
+            except IndexError:  # it was closed meanwhile
+                return
 
     # --- the socket ---
 
@@ -264,6 +283,14 @@ class Link:
             call.end(BROKEN)
         with contextlib.suppress(OSError):
             self._sock.shutdown(socket.SHUT_RDWR)  # wakes the reader
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Close the descriptor, once nobody sleeps on its number: that may be the next connection's by then."""
+        with self._state:
+            if self._leader is not None or self._gone:
+                return
+            self._gone = True
         self._on_close()
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any
 
 from reliq.engines.redis.endpoint import TIMEOUT, Endpoint
@@ -24,6 +26,7 @@ _FULL = ("OOM", "MISCONF")
 _REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "CROSSSLOT")
 _FORBIDDEN = "user executing the script can't"  # with no word of its own
 _MOVED = re.compile(r"MOVED \d+ (\S*):(\d+)")
+_GRACE = 0.2  # seconds that an attempt to connect has to say why it failed at the deadline
 _PAUSE = 0.05  # seconds before a passing answer is asked for again
 
 
@@ -47,6 +50,46 @@ class Request:
         return self
 
 
+class Opening:
+    """A connection being opened, in a thread of its own.
+
+    A signal or a time limit strikes threads that run tasks, and may do so anywhere: there it would leave a client
+    library half way, and a lock with nobody to release it.
+    """
+
+    def __init__(self, open: Callable[[], Link]) -> None:
+        self.ended = False
+        self.link: Link | None = None
+        self.error: Exception | None = None
+        self._open = open
+        self._waiting: list[SimpleQueue[None]] = []
+
+    def start(self) -> None:
+        try:
+            threading.Thread(target=self._run, name="reliq-redis-connect", daemon=True).start()
+        except RuntimeError:  # the interpreter is ending and starts no threads
+            self._run()
+
+    def _run(self) -> None:
+        try:
+            self.link = self._open()
+        except Exception as error:
+            self.error = error
+        finally:
+            self.ended = True
+            for queue in self._waiting:
+                queue.put(None)
+
+    def wait(self, seconds: float) -> bool:
+        """Whether it ended in time.  (A `threading.Event` is left broken by whoever is interrupted in it.)"""
+        queue: SimpleQueue[None] = SimpleQueue()
+        self._waiting.append(queue)
+        if not self.ended:
+            with contextlib.suppress(Empty):
+                queue.get(timeout=max(0.0, seconds))
+        return self.ended
+
+
 class Server:
     """One connection at a time, opened when it is needed; `ready(link)` is called for each new one."""
 
@@ -59,7 +102,8 @@ class Server:
         self._clock = None if isinstance(clock, SystemClock) else clock
         self._ready = ready
         self._link: Link | None = None
-        self._opening = threading.Lock()
+        self._opening: Opening | None = None
+        self._state = threading.Lock()
         self._pid = os.getpid()
         self._closed = False
         self.channel = channel(space)
@@ -145,22 +189,31 @@ class Server:
         link = self._link
         if link is not None and link.broken is None:
             return link
-        if not self._opening.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        with self._state:
+            opening = self._opening
+            if opening is None or opening.ended:
+                opening = Opening(lambda: self._open(deadline))
+                opening.start()
+                self._opening = opening
+        if not opening.wait(deadline - time.monotonic() + _GRACE):
             raise unavailable(self.where, "others are still connecting", certain=True)
+        if opening.error is not None:
+            raise opening.error
+        assert opening.link is not None
+        return opening.link
+
+    def _open(self, deadline: float) -> Link:
+        opened = self._endpoint.open(max(0.1, deadline - time.monotonic()))
+        link = Link(opened.sock, where=self.where, tls=opened.tls, on_close=opened.owner.disconnect)
         try:
-            link = self._link
-            if link is None or link.broken is not None:
-                opened = self._endpoint.open(max(0.1, deadline - time.monotonic()))
-                link = Link(opened.sock, where=self.where, tls=opened.tls, on_close=opened.owner.disconnect)
-                try:
-                    self._ready(link)
-                except BaseException:
-                    link.close("the server cannot be used")
-                    raise
-                self._link = link
-            return link
-        finally:
-            self._opening.release()
+            self._ready(link)
+        except BaseException:
+            link.close("the server cannot be used")
+            raise
+        self._link = link
+        if self._closed:
+            link.close("it was closed here")
+        return link
 
     def close(self) -> None:
         self._closed = True
