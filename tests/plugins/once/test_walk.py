@@ -48,7 +48,7 @@ SHARED = settings(
 )
 
 
-QUICK = settings(SHARED, max_examples=200, stateful_step_count=50, derandomize=True)
+QUICK = settings(SHARED, max_examples=120, stateful_step_count=50, derandomize=True)
 LONGEST = settings(SHARED, max_examples=int(os.environ.get("RELIQ_TEST_WALKS", "0")) or 500)
 
 
