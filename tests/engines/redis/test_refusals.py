@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from reliq.engines.redis import connect
 from reliq.errors import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError
 from reliq.testing.servers import RedisCluster, RedisServer, SentinelGroup
-from tests.engines.redis.conftest import Connect, publish, within
+from tests.engines.redis.conftest import Connect, drain, publish, within
 from tests.engines.redis.rules import limited_to
 
 Start = Callable[..., RedisServer]
@@ -69,6 +70,27 @@ def test_a_user_limited_to_one_application_does_all_its_work(connected: Connect,
     assert [d.receipt.id for d in engine.claim("owner", ["q"], limit=1, seq=1, wait=0.1).deliveries] == [id]
     assert engine.claim("owner", ["q"], limit=1, seq=2, wait=0.05).deliveries == ()
     assert locked.do("ACL", "LOG") == []  # nothing was tried that is not allowed
+
+
+@pytest.mark.parametrize(
+    "without", ["", " -info -config|get"], ids=["as documented", "without INFO and CONFIG GET"]
+)
+def test_the_documented_user_is_enough(connected: Connect, locked: RedisServer, without: str) -> None:
+    page = Path(__file__).parents[3] / "docs/how-to/use-redis.md"
+    (line,) = (
+        line for line in page.read_text("utf-8").splitlines() if line.startswith("ACL SETUSER shop on ")
+    )
+    locked.do(*line.replace(">password", ">pass").split(), *without.split())
+    locked.do("ACL", "LOG", "RESET")
+    locked.flush()
+    engine = connected(locked.url_for(user="shop", password="pass"))
+    publish(engine, "m")
+    engine.wait("m", 0.01)
+    engine.store_put("key", b"1", ttl=5)
+    assert drain(engine) == ["m"]
+    assert engine.audit().balanced
+    refused = [dict(zip(e[::2], e[1::2], strict=True))["object"] for e in locked.do("ACL", "LOG")]
+    assert set(refused) <= ({"info", "config|get"} if without else set())
 
 
 # --- addresses ---
