@@ -26,6 +26,8 @@ _FULL = ("OOM", "MISCONF")
 _REFUSED = ("NOAUTH", "WRONGPASS", "NOPERM", "CROSSSLOT")
 _FORBIDDEN = "user executing the script can't"  # with no word of its own
 _MOVED = re.compile(r"MOVED \d+ (\S*):(\d+)")
+# Redis 6 puts what went wrong in a script behind where that was: "ERR Error running script (...): ...:1: -OOM ..."
+_IN_SCRIPT = re.compile(r"^ERR Error running script \(.*?\): .*?-?\b([A-Z]{2,} .*)$", re.DOTALL)
 _GRACE = 0.2  # seconds that an attempt to connect has to say why it failed at the deadline
 _PAUSE = 0.05  # seconds before a passing answer is asked for again
 
@@ -139,12 +141,14 @@ class Server:
                     raise
                 reply = self._asked_again(request)
             while isinstance(reply, ReplyError):
-                said = reply
-                reply = self._after(request, reply)
+                said = _cause(reply)
+                reply = self._after(request, said)
             return reply
         except (BrokerUnavailable, BrokerFull) as error:
+            if isinstance(error, BrokerFull) and not lost:
+                raise
             # The server may have acted on what it did not answer: what it says of the next try is not certain.
-            certain = not lost and getattr(error, "certain", isinstance(error, BrokerFull))
+            certain = not lost and getattr(error, "certain", False)
             why = f" (it had said: {said})" if said is not None and str(said) not in str(error) else ""
             if certain == getattr(error, "certain", True) and not why:
                 raise
@@ -285,3 +289,9 @@ class Server:
         now = b"" if self._clock is None else b"%d" % self._clock.now_ms()
         head = (b"EVAL", called.source) if whole else (b"EVALSHA", called.sha)
         return command((*head, b"1", self._namespace, now, *arguments))
+
+
+def _cause(error: ReplyError) -> ReplyError:
+    """The error as the command in the script had it."""
+    found = _IN_SCRIPT.match(str(error))
+    return error if found is None else ReplyError(found[1])

@@ -73,7 +73,7 @@ def test_a_user_limited_to_one_application_does_all_its_work(connected: Connect,
 
 
 @pytest.mark.parametrize(
-    "without", ["", " -info -config|get"], ids=["as documented", "without INFO and CONFIG GET"]
+    "without", ["", " -info -config"], ids=["as documented", "without INFO and CONFIG GET"]
 )
 def test_the_documented_user_is_enough(connected: Connect, locked: RedisServer, without: str) -> None:
     page = Path(__file__).parents[3] / "docs/how-to/use-redis.md"
@@ -90,7 +90,8 @@ def test_the_documented_user_is_enough(connected: Connect, locked: RedisServer, 
     assert drain(engine) == ["m"]
     assert engine.audit().balanced
     refused = [dict(zip(e[::2], e[1::2], strict=True))["object"] for e in locked.do("ACL", "LOG")]
-    assert set(refused) <= ({"info", "config|get"} if without else set())
+    # What the client library says of itself may be said or not; Redis 6 has only all of CLIENT to allow.
+    assert set(refused) - {"client"} <= ({"info", "config", "config|get"} if without else set())
 
 
 # --- addresses ---
