@@ -10,11 +10,11 @@ from reliq.worker import posix
 
 logger = logging.getLogger("reliq.worker")
 
-FIRST, MOST = 0.1, 5.0
+FIRST, MOST = 0.1, 3.0  # within 5 s of the broker's return everybody is to consume: the pause, and a connection
 
 
 class Outage:
-    """Counts failures in a row and spreads the next tries: full jitter between 0.1 s and 0.1 * 2^n, at most 5 s.
+    """Counts failures in a row and spreads the next tries: full jitter between 0.1 s and 0.1 * 2^n, at most 3 s.
 
     One line is logged when the broker cannot be reached or has no room left, one when that becomes the other, and one
     when it is over.
