@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from reliq.testing.servers.binaries import Binary
 from reliq.testing.servers.process import until
@@ -20,11 +21,20 @@ class SentinelGroup:
     """Three servers, one of them the master, and three sentinels, two of which must agree; with `name` as the service.
 
     Seconds to start, so one group serves many tests: `heal()` makes it whole again after a fail-over.
+
+    appendonly  where the servers keep nothing, one that is taken for the master when it is started again empties all
     """
 
-    def __init__(self, *, name: str = "reliq", replicas: int = 2, binary: Binary | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        name: str = "reliq",
+        replicas: int = 2,
+        appendonly: Literal["no", "everysec", "always"] = "no",
+        binary: Binary | None = None,
+    ) -> None:
         self.name = name
-        self.servers = [RedisServer(binary=binary) for _ in range(1 + replicas)]
+        self.servers = [RedisServer(binary=binary, appendonly=appendonly) for _ in range(1 + replicas)]
         self.sentinels: Sequence[RedisServer] = []
         self._binary = binary
 
