@@ -10,7 +10,8 @@ from reliq.worker import posix
 
 logger = logging.getLogger("reliq.worker")
 
-FIRST, MOST = 0.1, 3.0  # within 5 s of the broker's return everybody is to consume: the pause, and a connection
+# Within 5 s of the broker's return everybody is to consume: after a pause, and with a new connection.
+FIRST, MOST = 0.1, 3.0
 
 
 class Outage:

@@ -40,6 +40,14 @@ class Settling(Contract):
         hand.settle(delivery, "done", value=b'{"a":1}')
         assert bench.record(delivery.receipt.id).value == b'{"a":1}'
 
+    @pytest.mark.parametrize("keep", [True, False])
+    def test_the_result_is_kept_or_not_whatever_else_the_settlement_does(
+        self, bench: Bench, keep: bool
+    ) -> None:
+        hand, delivery = bench.leased(keep_result=keep, on_end=(on_end("done", witness("n")),))
+        hand.settle(delivery, value=b"7", effects=[witness("m")])
+        assert bench.record(delivery.receipt.id).value == (b"7" if keep else None)
+
     def test_the_result_is_not_kept_if_the_envelope_says_so(self, bench: Bench) -> None:
         hand, delivery = bench.leased(keep_result=False)
         hand.settle(delivery, "done", value=b"1")
