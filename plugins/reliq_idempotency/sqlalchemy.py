@@ -1,5 +1,7 @@
 """The inbox for SQLAlchemy: effects in a database happen once, however often a message runs.
 
+For example::
+
     @app.task(idempotency={"keys": ["order_id"]})
     def charge(order_id: int, cents: int) -> str:
         with Session(engine) as session, inbox(session) as box:

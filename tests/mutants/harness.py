@@ -76,7 +76,12 @@ def run_with(patch: Patch, *, package: str, folder: Path) -> Run:
     ran = subprocess.run(
         [*command, *patch.tests],
         cwd=ROOT,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "RELIQ_TEST_MUTANT": "1", "PYTHONPATH": str(folder)},
+        env={
+            **os.environ,
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "RELIQ_TEST_MUTANT": "1",
+            "PYTHONPATH": str(folder),
+        },
         capture_output=True,
         text=True,
         timeout=_PATIENCE,

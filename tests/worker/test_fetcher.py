@@ -188,7 +188,9 @@ def test_once_a_charged_message_was_let_in_the_next_claims_are_not_held_up(parts
 def test_a_settlement_that_the_broker_refuses_fails_with_the_brokers_error(
     parts: Parts, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("CRITICAL", logger="reliq.worker")  # a report with half a character cannot be sent by xdist
+    caplog.set_level(
+        "CRITICAL", logger="reliq.worker"
+    )  # a report with half a character cannot be sent by xdist
     parts.publish("a", "b")
     parts.fetcher.measured(0.0001, 1)
     for id, place in [*(parts.fetch() or []), *(parts.fetch() or [])]:
