@@ -263,7 +263,9 @@ class Link:
                     left = deadline - time.monotonic()
                     if left <= 0:
                         raise TimeoutError("could not send within the deadline") from None
-                    select.select([], [self._sock], [], left)
+                    room = select.poll()  # unlike select(), for any number of descriptors
+                    room.register(self._sock.fileno(), select.POLLOUT)
+                    room.poll(left * 1000)
                     continue
                 view = memoryview(view)[sent:] if sent < len(view) else b""
         except (OSError, ValueError) as error:
