@@ -50,6 +50,8 @@ def before(ctx: RunContext, plan: Plan, count: Count) -> Verdict | None:
         value = ctx.store.store_get(plan.key)
         entry = None if value is None else Entry.decode(value.data, key=plan.key)
         if value is None or entry is None:
+            if not _holds_its_message(ctx):
+                return Drop("this run has lost its message")  # and the key with it; nobody hears this verdict
             if _taken(ctx, plan):
                 return None
         elif value.holder == ctx.id:
@@ -63,6 +65,12 @@ def before(ctx: RunContext, plan: Plan, count: Count) -> Verdict | None:
             if _taken(ctx, plan, Equals(plan.key, value.data), or_dead=True):
                 return None
     return later(ctx, "the key changes hands")
+
+
+def _holds_its_message(ctx: RunContext) -> bool:
+    """Whether the broker thinks so too: what a run takes that lost its message, nobody frees."""
+    record = ctx.app.broker.get(ctx.id)
+    return record is not None and record.state == "leased" and record.fence == ctx.fence
 
 
 def later(ctx: RunContext, reason: str) -> Snooze:

@@ -134,8 +134,10 @@ class Keeper(threading.Thread):
         now = posix.boottime()
         over = self._outage.over()
         self._outlived |= over
-        if over or self._contact_since is None or now - self._last_contact > 2 * self._every + 5:
-            self._contact_since = now  # also after a suspension: others have not been heard for as long
+        if over or self._contact_since is None or now - self._last_contact > 2 * self._every + 1:
+            # Also after a suspension, and after a call that hung and was answered in the end: others were not heard
+            # for as long, and their renewals may be on their way.
+            self._contact_since = now
         self._last_contact = now
 
     def _take_new(self) -> list[tuple[str, Mapping[str, str]]]:

@@ -38,6 +38,7 @@ from reliq.wire.codec import HARD_MAX_MESSAGE, encode
 
 CHUNK = 1000  # messages that one script takes, so that others get their turn
 GRAVE = b"60000"  # ms for which a buried owner's name is refused
+FRESH = 500  # ms a sweep may be on its way and still bury owners
 MAX_WAIT = 1.0  # seconds; a lost wake costs at most that
 
 
@@ -209,7 +210,8 @@ class RedisEngine(RedisOperators, RedisStore):
         return Ended(_moved(pack.listed(moved)), (owner,) if known else ())
 
     def reap(self, limit: int = 1000, *, grace: float = 0.0) -> Ended:
-        told = self._server.run("reap", b"%d" % min(limit, 5000), _ms(grace), GRAVE)
+        latest = b"%d" % (self._server.now() + FRESH)
+        told = self._server.run("reap", b"%d" % min(limit, 5000), _ms(grace), GRAVE, latest)
         moved, gone, purged, more = pack.unpack(told)
         return Ended(_moved(moved or ()), tuple(gone or ()), purged, more)
 

@@ -154,6 +154,10 @@ class Server:
                 raise
             raise BrokerUnavailable(f"{error}{why}", certain=certain) from error
 
+    def now(self) -> int:
+        """The time that scripts go by, in ms UTC."""
+        return int(self.run("now"))
+
     def command(self, *parts: bytes, link: Link | None = None) -> Any:
         """A command that is no script; an error of the server's is raised."""
         deadline = time.monotonic() + TIMEOUT

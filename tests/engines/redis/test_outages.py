@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from reliq.errors import BrokerUnavailable
+from reliq.policy.clock import VirtualClock
 from reliq.ports.broker import Engine
 from reliq.ports.values import Settlement
 from reliq.testing.faults.proxy import Proxy, Weather
@@ -286,3 +287,20 @@ def _ignoring(call: Callable[[], object]) -> None:
         call()
     except BrokerUnavailable:
         return
+
+
+def test_a_sweep_that_was_held_up_on_its_way_buries_nobody(
+    connected: Connect, reliq_redis: RedisServer
+) -> None:
+    """The renewals of others were held up with it, and come after it."""
+    reliq_redis.flush()
+    clock = VirtualClock()
+    engine = connected(reliq_redis.url, app="held-up", clock=clock)
+    server = engine._server  # type: ignore[attr-defined]
+    engine.register("owner", 1.0)
+    clock.advance(10.0)
+    before = server.now
+    server.now = lambda: before() - 501
+    assert engine.reap().owners == ()
+    server.now = lambda: before() - 500
+    assert engine.reap().owners == ("owner",)

@@ -1,6 +1,7 @@
 -- House-keeping.
 -- KEYS  1 namespace
--- ARGV  1 now; 2 limit; 3 grace in ms; 4 how long a grave is kept, in ms
+-- ARGV  1 now; 2 limit; 3 grace in ms; 4 how long a grave is kept, in ms; 5 the moment after which no owner is buried:
+--       a request that was held up on its way must not outrun the renewals that were held up with it
 -- Returns a MessagePack of {moved, owners that are gone, purged, whether there is more}
 -- O(limit log m + owners + queues)
 -- needs: bury ready records purge write wake
@@ -12,7 +13,7 @@ for i = 1, #found, 2 do
     o[2] = now + o[3]
     keep_owner(found[i], o)
   end
-  if left > 0 and o[2] < now - ARGV[3] then
+  if left > 0 and o[2] < now - ARGV[3] and now <= tonumber(ARGV[5]) then
     left = left - math.max(1, bury(found[i], nil, false, moved))
     gone[#gone + 1] = found[i]
   end

@@ -1,6 +1,6 @@
 -- needs: finish plain
 -- Settlements: {id, fence, owner, kind, reason, after, at, value, error, effects, follow-ups}, where value and error are
--- numbers of arguments, or a run of many that are simply done.  Without an owner it is `by`.  Answers:
+-- numbers of arguments, or a run of many that are simply done, of the owner `by` unless it names one.  Answers:
 -- how many effects were skipped; -1 repeated; -2 stale.
 local KINDS = { done = IS_DONE, failed = IS_FAILED, dropped = IS_DROPPED }
 
@@ -20,13 +20,13 @@ local function put_off(id, r, kind, item, err)
   postpone(id, r, due, item[5], attempt, err)
 end
 
-local function settle(item, by)
+local function settle(item)
   local id, fence = item[1], item[2]
   local r = row(id)
   if not r then
     return -2
   end
-  if r[STATE] ~= IS_LEASED or r[FENCE] ~= fence or r[OWNER] ~= (item[3] or by) then
+  if r[STATE] ~= IS_LEASED or r[FENCE] ~= fence or r[OWNER] ~= item[3] then
     return fence > 0 and r[SETTLED] == fence and -1 or -2
   end
   r[SETTLED] = fence
@@ -84,7 +84,7 @@ local function settle_all(blob, by)
     if type(item[2]) == 'table' then
       settle_run(item, by, answers)
     else
-      answers[#answers + 1] = settle(item, by)
+      answers[#answers + 1] = settle(item)
     end
   end
   return answers
