@@ -130,7 +130,7 @@ def min_deps(session: nox.Session) -> None:
     """The default tests with the lowest versions that `pyproject.toml` allows."""
     project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
-    lowest = [lower_bound(r) for r in project["dependencies"] + extras["tenacity"]]
+    lowest = [lower_bound(r) for r in project["dependencies"] + extras["tenacity"] + extras["redis"]]
     # import-linter wants a newer rich than reliq does, and the layers do not depend on versions.
     tools = [r for r in extras["test"] if not r.startswith("import-linter")]
     session.install("-e", ".", *tools, *lowest)

@@ -311,7 +311,8 @@ RESTORED: list[tuple[Any, Any]] = [
     ),
     (Shape, Shape(Decimal("2.50"))),
     (Circle | Square, Square(1.0)),
-    (Literal["a", 1], "a"),
+    # msgspec before 0.22 sorts the values of a Literal, which those of two types do not let it do.
+    (Literal["a", 1] if msgspec.__version__ >= "0.22" else Literal["a", "b"], "a"),
     (dt.date | None, None),
     (int | str | None, "x"),
     (int | float, 1),
