@@ -308,7 +308,7 @@ SHARED = settings(
     suppress_health_check=list(HealthCheck),
 )
 QUICK = settings(SHARED, max_examples=70, stateful_step_count=60, derandomize=True)
-FULL = settings(SHARED, max_examples=1_500, stateful_step_count=100)
+FULL = settings(SHARED, max_examples=500, stateful_step_count=100)
 
 
 @pytest.mark.timeout(600)  # a failure is made small before it is told, which takes up to five minutes
