@@ -17,6 +17,8 @@ NEEDS = {
     "reliq.engines.redis": {"redis"},
     "reliq.brokers.kombu": {"kombu"},
     "reliq.stores.sqlalchemy": {"sqlalchemy"},
+    "reliq_idempotency.django": {"django"},
+    "reliq_idempotency.sqlalchemy": {"sqlalchemy"},
     "reliq_otel": {"opentelemetry"},
     "reliq_sentry": {"sentry_sdk"},
     "reliq_rdb": {"sqlalchemy"},
