@@ -35,7 +35,7 @@ _told = msgspec.msgpack.Decoder(_Told)
 
 
 class Claims:
-    """The claims of one process; `_calls` knows which owner waits, to be woken."""
+    """The claims of one process; `_waiting` knows which owner waits, to be woken."""
 
     def __init__(self, server: Server, clock: Clock) -> None:
         self._server = server

@@ -158,10 +158,10 @@ class Server:
         """The time that scripts go by, in ms UTC."""
         return int(self.run("now"))
 
-    def command(self, *parts: bytes, link: Link | None = None) -> Any:
+    def command(self, *parts: bytes) -> Any:
         """A command that is no script; an error of the server's is raised."""
         deadline = time.monotonic() + TIMEOUT
-        link = link or self.link(deadline)
+        link = self.link(deadline)
         reply = link.result(link.send(command(parts), deadline), deadline)
         if isinstance(reply, ReplyError):
             raise self._named(reply)
