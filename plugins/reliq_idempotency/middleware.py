@@ -14,14 +14,12 @@ from reliq import (
     Outcome,
     PublishContext,
     Reliq,
-    Retry,
     RunContext,
-    Snooze,
     Task,
     Verdict,
 )
 from reliq.errors import BrokerUnavailable, GuardRefused, OptionError
-from reliq.ports import Published, Touch
+from reliq.ports import Published
 from reliq_idempotency import chosen, completion, doctor, duplicates, running
 from reliq_idempotency.counters import Counters
 from reliq_idempotency.options import Given, Idempotent
@@ -160,8 +158,6 @@ class Idempotency(Middleware):
             effect = completion.effect(ctx, plan, verdict)
             if effect is not None:
                 ctx.with_settlement(effect)
-        elif isinstance(verdict, Retry | Snooze) and running.note(ctx).retaken:
-            ctx.with_settlement(Touch(plan.key, holder=ctx.id))  # until the message ends, as if never let go
 
     def settled(self, ctx: RunContext | None, ending: Outcome) -> None:
         if ctx is None or ending.answer != "stale" or Plan.of(ctx.headers, ctx.id) is None:

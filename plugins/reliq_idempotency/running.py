@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from reliq import Done, Drop, Fail, RunContext, Snooze, Verdict
-from reliq.ports import Add, Equals, Guard, Record, Value
+from reliq.ports import Add, Equals, Guard, Leased, Record, Value
 from reliq_idempotency.duplicates import differs, mismatch
 from reliq_idempotency.entry import Entry
 from reliq_idempotency.errors import IdempotencyInProgress
@@ -19,9 +20,6 @@ from reliq_idempotency.plan import Plan
 Count = Callable[[str], None]
 
 _LIVE = ("ready", "due", "leased")
-#: Life of a record that a run took again, in ms.  It counts while the message is leased; should this run have lost the
-#: message meanwhile, nobody is going to free the record.
-_RETAKEN = 60_000
 _LONGEST = 60.0  # seconds between two looks
 _LOOKS = 3
 
@@ -30,12 +28,10 @@ _LOOKS = 3
 class Note:
     """What one run is to remember.
 
-    joined   another message has the key: whatever becomes of this one, the record is not its own
-    retaken  the record has a short life
+    joined  another message has the key: whatever becomes of this one, the record is not its own
     """
 
     joined: bool = False
-    retaken: bool = False
     error: BaseException | None = None
 
 
@@ -50,10 +46,9 @@ def before(ctx: RunContext, plan: Plan, count: Count) -> Verdict | None:
         value = ctx.store.store_get(plan.key)
         entry = None if value is None else Entry.decode(value.data, key=plan.key)
         if value is None or entry is None:
-            if not _holds_its_message(ctx):
-                return Drop("this run has lost its message")  # and the key with it; nobody hears this verdict
-            if _taken(ctx, plan):
-                return None
+            taken = _taken(ctx, plan)
+            if taken is not False:
+                return taken
         elif value.holder == ctx.id:
             return _own(ctx, entry)
         else:
@@ -62,15 +57,10 @@ def before(ctx: RunContext, plan: Plan, count: Count) -> Verdict | None:
                 note(ctx).joined = True
                 return _other(ctx, plan, entry, holder, count)
             # Dead for certain: `Add` looks once more, in the step that takes it.
-            if _taken(ctx, plan, Equals(plan.key, value.data), or_dead=True):
-                return None
+            taken = _taken(ctx, plan, Equals(plan.key, value.data), or_dead=True)
+            if taken is not False:
+                return taken
     return later(ctx, "the key changes hands")
-
-
-def _holds_its_message(ctx: RunContext) -> bool:
-    """Whether the broker thinks so too: what a run takes that lost its message, nobody frees."""
-    record = ctx.app.broker.get(ctx.id)
-    return record is not None and record.state == "leased" and record.fence == ctx.fence
 
 
 def later(ctx: RunContext, reason: str) -> Snooze:
@@ -78,11 +68,21 @@ def later(ctx: RunContext, reason: str) -> Snooze:
     return Snooze(min(_LONGEST, 2.0 ** min(ctx.delivery.snoozes, 10)), reason=reason)
 
 
-def _taken(ctx: RunContext, plan: Plan, *guards: Guard, or_dead: bool = False) -> bool:
-    accepted = plan.accepted(ctx.task.name)
-    add = Add(plan.key, accepted, ttl=_RETAKEN, holder=ctx.id, or_dead=or_dead)
-    note(ctx).retaken = ctx.store.apply((*guards, add), ()).ok
-    return note(ctx).retaken
+def _taken(
+    ctx: RunContext, plan: Plan, *guards: Guard, or_dead: bool = False
+) -> Drop | Literal[False] | None:
+    """Take the key: None, run; False, look again; a verdict where this run has lost its message.
+
+    The message's ending frees the key, so it is taken only while the message has one to come.
+    """
+    held = Leased(ctx.id, ctx.fence)
+    add = Add(plan.key, plan.accepted(ctx.task.name), holder=ctx.id, or_dead=or_dead)
+    applied = ctx.store.apply((held, *guards, add), ())
+    if applied.ok:
+        return None
+    if applied.found is not None and applied.found.guard == held:
+        return Drop("this run has lost its message")  # and the key with it; nobody hears this verdict
+    return False
 
 
 def _own(ctx: RunContext, entry: Entry) -> Verdict | None:

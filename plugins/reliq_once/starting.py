@@ -8,7 +8,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from reliq import Drop, Fail, RunContext, Snooze, Verdict
-from reliq.ports import Add, Effect, Put, Remove
+from reliq.ports import Add, Effect, Leased, Put, Remove
 from reliq_once.ticket import VERSION, LockRecord, Ticket, write
 
 STARTED = "once"  # in `ctx.state`
@@ -38,13 +38,17 @@ def start(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict | 
     """None: run.  At most one step on the store in the common case; two where something is in the way."""
     record = LockRecord(VERSION, ctx.task.name, ticket.frees, ticket.hold, since=ctx.app.clock.now_ms())
     if not ticket.lets_go and not ticket.slots and not (ticket.newest and ticket.frees == "s"):
-        _adopt(ctx, ticket, record, counters)
+        if not _adopt(ctx, ticket, record, counters):
+            return _lost()
         ctx.state[STARTED] = Started(record)
         return None
     effects: tuple[Effect, ...] = (Remove(ticket.key, holder=ctx.id),)
     if not ticket.lets_go:  # written anew: a call from now on begins a burst of its own
         effects = (*effects, Put(ticket.key, write(record), ttl=ticket.ttl, holder=ctx.id))
-    slot, mine = _enter(ctx, ticket, record, effects)
+    entered = _enter(ctx, ticket, record, effects)
+    if entered is None:
+        return _lost()
+    slot, mine = entered
     if slot is None and ticket.slots:
         return _superseded(ctx, ticket, counters) or _busy(ctx, ticket, counters)
     ctx.state[STARTED] = Started(record, slot)
@@ -60,23 +64,33 @@ def start(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict | 
 
 def _enter(
     ctx: RunContext, ticket: Ticket, record: LockRecord, effects: tuple[Effect, ...]
-) -> tuple[str | None, bool]:
-    """The slot taken, if any, and whether the lock was this message's.
+) -> tuple[str | None, bool] | None:
+    """The slot taken, if any, and whether the lock was this message's; None: this run has lost its message.
 
-    A slot has no life of its own (ttl 0): it is live exactly while its holder is leased.
+    A slot has no life of its own (ttl 0): it is live exactly while its holder is leased.  Without the guard a process
+    that was held up for longer than its lease would free the lock, or take a slot, of the run that came after it.
     """
+    held = Leased(ctx.id, ctx.fence)
     if not ticket.slots:
-        return None, ctx.store.apply((), effects).skipped == 0
+        applied = ctx.store.apply((held,), effects)
+        return (None, applied.skipped == 0) if applied.ok else None
     value = write(record)
     first = (
         sum(ctx.id.encode()) % ticket.slots
     )  # where a message looks first, so that not all look at the same
     for number in range(ticket.slots):
         slot = ticket.slot((first + number) % ticket.slots)
-        applied = ctx.store.apply((Add(slot, value, ttl=0, holder=ctx.id),), effects)
+        applied = ctx.store.apply((held, Add(slot, value, ttl=0, holder=ctx.id)), effects)
         if applied.ok:
             return slot, applied.skipped == 0
+        if applied.found is not None and applied.found.guard == held:
+            return None
     return None, True
+
+
+def _lost() -> Drop:
+    """Nobody hears this verdict: the settlement of a run that has lost its message is refused."""
+    return Drop("this run has lost its message")
 
 
 def _superseded(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict | None:
@@ -102,22 +116,27 @@ def _busy(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict:
     return Snooze(wait * random.uniform(0.75, 1.25), reason=many)
 
 
-def _adopt(ctx: RunContext, ticket: Ticket, record: LockRecord, counters: Counter[str]) -> None:
+def _adopt(ctx: RunContext, ticket: Ticket, record: LockRecord, counters: Counter[str]) -> bool:
     """A lock that lapsed while its message waited never stops it: it is taken again if it is free, and reported.
 
+    False: this run has lost its message, so there is nothing to take.
     By the worker's clock, which decides here only whether a look is worth a call; after a crash nobody knows how long
     the former run took.
     """
     waited = ctx.app.clock.now_ms() - ctx.delivery.due
     if waited < ticket.ttl and not ctx.delivery.crashes:
-        return
+        return True
+    held = Leased(ctx.id, ctx.fence)
     guard = Add(ticket.key, write(record), ttl=ticket.ttl, holder=ctx.id, or_dead=ticket.or_dead)
-    applied = ctx.store.apply((guard,), ())
+    applied = ctx.store.apply((held, guard), ())
+    if applied.found is not None and applied.found.guard == held:
+        return False
     if applied.ok and waited < ticket.ttl:
-        return
+        return True
     holder = applied.found.value.holder if applied.found is not None and applied.found.value else None
     what = f"message {holder} has it now, so two of one key may run" if holder else "it was taken again"
     _lapsed(ctx, ticket, counters, what)
+    return True
 
 
 def _lapsed(ctx: RunContext, ticket: Ticket, counters: Counter[str], what: str) -> None:

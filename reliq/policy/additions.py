@@ -18,13 +18,14 @@ from reliq.wire.message import (
     Incr,
     IndexPut,
     IndexRemove,
+    Leased,
     NotLeased,
     Put,
     Remove,
     Touch,
 )
 
-GUARDS = (Add, Absent, Equals, AtVersion, NotLeased)
+GUARDS = (Add, Absent, Equals, AtVersion, NotLeased, Leased)
 _EFFECTS = (Put, Remove, Touch, Incr, CancelMessage, IndexPut, IndexRemove)
 _ENDINGS = ("done", "failed", "dropped", "any")
 _MAX_KEY = 512

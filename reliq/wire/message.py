@@ -69,7 +69,14 @@ class NotLeased(_Wire, frozen=True, tag="not_leased"):
     id: str
 
 
-Guard: TypeAlias = Add | Absent | Equals | AtVersion | NotLeased
+class Leased(_Wire, frozen=True, tag="leased"):
+    """Refuse unless message `id` is leased under this fence: what a run does that has lost its message is refused."""
+
+    id: str
+    fence: int
+
+
+Guard: TypeAlias = Add | Absent | Equals | AtVersion | NotLeased | Leased
 
 
 # --- effects: applied after all guards hold; one that finds nothing it may act on is skipped and counted -----------

@@ -145,11 +145,11 @@ PATCHES = (
         unit("another_message_with_its_key"),
     ),
     Patch(
-        "a run that was dead already takes a record for ever",
+        "a run that has lost its message takes a record that nobody frees",
         "running.py",
-        "ttl=_RETAKEN, holder",
-        "holder",
-        unit("taken_again_by_a_run"),
+        "apply((held, *guards, add), ())",
+        "apply((*guards, add), ())",
+        unit("lost_its_message_takes_no_key"),
     ),
     Patch(
         "a run that was held up does the work of a newer one again",
@@ -159,10 +159,10 @@ PATCHES = (
         unit("wakes_after"),
     ),
     Patch(
-        "a run that waits to run again lets a record lapse that it took again",
-        "middleware.py",
-        "ctx.with_settlement(Touch(plan.key, holder=ctx.id))",
-        "pass",
+        "a record that a run took again lapses while the message waits to run again",
+        "running.py",
+        "plan.accepted(ctx.task.name), holder=ctx.id",
+        "plan.accepted(ctx.task.name), ttl=1, holder=ctx.id",
         unit("whose_record_is_gone"),
     ),
     Patch(

@@ -10,6 +10,7 @@ LOCK = "tests/plugins/once/test_lock.py"
 MODES = "tests/plugins/once/test_modes.py"
 BAD = "tests/plugins/once/test_bad_input.py"
 FAULTS = "tests/plugins/once/test_faults.py"
+STALE = "tests/plugins/once/test_stale.py"
 
 
 def memory(file: str, words: str) -> tuple[str, ...]:
@@ -56,8 +57,8 @@ PATCHES = (
     Patch(
         "runs are counted, and a dead one counts for ever",
         "starting.py",
-        "(Add(slot, value, ttl=0, holder=ctx.id),), effects)",
-        "(Add(slot, value),), effects)",
+        "Add(slot, value, ttl=0, holder=ctx.id)), effects)",
+        "Add(slot, value)), effects)",
         memory(MODES, "slot_is_free_again"),
     ),
     Patch(
@@ -70,9 +71,30 @@ PATCHES = (
     Patch(
         "a slot is kept after the run",
         "starting.py",
-        "(Add(slot, value, ttl=0, holder=ctx.id),), effects)",
-        "(Add(slot, value, ttl=60_000, holder=ctx.id),), effects)",
+        "Add(slot, value, ttl=0, holder=ctx.id)), effects)",
+        "Add(slot, value, ttl=60_000, holder=ctx.id)), effects)",
         memory(MODES, "slot_is_free_again"),
+    ),
+    Patch(
+        "a run that lost its message frees the lock of the next one",
+        "starting.py",
+        "        applied = ctx.store.apply((held,), effects)\n",
+        "        applied = ctx.store.apply((), effects)\n",
+        memory(STALE, "neither_runs"),
+    ),
+    Patch(
+        "a run that lost its message takes a slot",
+        "starting.py",
+        "(held, Add(slot",
+        "(Add(slot",
+        memory(STALE, "neither_runs"),
+    ),
+    Patch(
+        "a run that lost its message takes its lapsed lock again",
+        "starting.py",
+        "    applied = ctx.store.apply((held, guard), ())\n",
+        "    applied = ctx.store.apply((guard,), ())\n",
+        memory(STALE, "lapsed"),
     ),
     Patch(
         "the key is computed again at the worker",

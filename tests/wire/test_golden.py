@@ -21,6 +21,7 @@ from reliq.wire.message import (
     Incr,
     IndexPut,
     IndexRemove,
+    Leased,
     NotLeased,
     Put,
     Remove,
@@ -88,7 +89,8 @@ FULL = Envelope(
     ),
 )
 DELAYED = Envelope(v=1, id="d", task="t", queue="q", delay=30_000)
-CASES = {"plain": PLAIN, "full": FULL, "delayed": DELAYED}
+LEASED = Envelope(v=1, id="l", task="t", queue="q", on_replay=(Leased("other", 1_767_225_600_000_000),))
+CASES = {"plain": PLAIN, "full": FULL, "delayed": DELAYED, "leased": LEASED}
 
 
 @pytest.mark.parametrize("name", CASES)

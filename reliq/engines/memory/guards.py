@@ -17,6 +17,7 @@ from reliq.wire.message import (
     Incr,
     IndexPut,
     IndexRemove,
+    Leased,
     NotLeased,
     Put,
     Remove,
@@ -50,10 +51,11 @@ def apply_effects(memory: Memory, effects: Sequence[Effect], due: int) -> int:
 
 
 def _check(memory: Memory, guard: Guard) -> Found | None:
-    if isinstance(guard, NotLeased):
+    if isinstance(guard, NotLeased | Leased):
         message = memory.messages.by_id.get(guard.id)
-        leased = message is not None and message.state == "leased"
-        return _found(memory, guard, None, guard.id) if leased else None
+        fence = message.fence if message is not None and message.state == "leased" else None
+        holds = fence == guard.fence if isinstance(guard, Leased) else fence is None
+        return None if holds else _found(memory, guard, None, guard.id)
     value = memory.records.live(guard.key)
     if isinstance(guard, Add):
         refused = value is not None and not _may_take(memory, guard, value)

@@ -19,6 +19,7 @@ from reliq.wire.message import (
     Incr,
     IndexPut,
     IndexRemove,
+    Leased,
     NotLeased,
     Put,
     Remove,
@@ -55,9 +56,11 @@ def apply_effects(step: Step, effects: Sequence[Effect], due: int, endings: Endi
 
 
 def _check(step: Step, guard: Guard) -> Found | None:
-    if isinstance(guard, NotLeased):
+    if isinstance(guard, NotLeased | Leased):
         message = rows.find(step.execute, guard.id)
-        return _found(guard, None, message) if message is not None and message.state == rows.LEASED else None
+        fence = message.fence if message is not None and message.state == rows.LEASED else None
+        holds = fence == guard.fence if isinstance(guard, Leased) else fence is None
+        return None if holds else _found(guard, None, message)
     value = store.get(step.execute, step.now, guard.key)
     holder = None if value is None or value.holder is None else rows.find(step.execute, value.holder)
     if isinstance(guard, Add):

@@ -8,7 +8,7 @@ from reliq.ports.broker import Engine
 from reliq.ports.values import Publication, Value
 from reliq.testing.contracts.base import Contract, MovableClock
 from reliq.testing.contracts.bench import Bench, envelope_of, on_end, witness
-from reliq.wire.message import Absent, Add, AtVersion, Equals, Guard, NotLeased, Put, Remove
+from reliq.wire.message import Absent, Add, AtVersion, Equals, Guard, Leased, NotLeased, Put, Remove
 
 
 class Guards(Contract):
@@ -108,6 +108,40 @@ class Guards(Contract):
         assert (found.state, found.value) == ("leased", None)
         hand.settle(delivery)
         assert self._holds(engine, NotLeased("m"))
+
+    def test_leased_holds_for_the_run_that_has_the_message_and_for_no_other(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        bench.publish("m")
+        assert not self._holds(engine, Leased("m", 0))
+        first = bench.hand()
+        delivery = first.one()
+        fence = delivery.receipt.fence
+        assert self._holds(engine, Leased("m", fence))
+        assert not self._holds(engine, Leased("m", fence + 1))
+        engine.bury(first.name, started=[])
+        found = engine.apply([Leased("m", fence)], []).found
+        assert found is not None
+        assert (found.state, found.value) == ("ready", None)
+        second = bench.hand()
+        again = second.one()
+        assert not self._holds(engine, Leased("m", fence))
+        assert self._holds(engine, Leased("m", again.receipt.fence))
+        second.settle(again)
+        assert not self._holds(engine, Leased("m", again.receipt.fence))
+        found = engine.apply([Leased("nobody", fence)], []).found
+        assert found is not None
+        assert (found.state, found.value, found.due) == (None, None, None)
+
+    def test_a_publish_by_a_run_that_lost_its_message_is_refused(self, bench: Bench, engine: Engine) -> None:
+        hand, delivery = bench.leased("m")
+        guard = Leased("m", delivery.receipt.fence)
+        bench.publish("child", guards=[guard])
+        hand.settle(delivery)
+        answer = bench.offer("late child", guards=[guard], effects=[Put("effect")])
+        assert answer.found is not None
+        assert (answer.status, answer.found.guard, answer.found.state) == ("refused", guard, "done")
+        assert bench.value("effect") is None
 
     @staticmethod
     def _holds(engine: Engine, guard: Guard) -> bool:

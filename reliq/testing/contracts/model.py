@@ -76,7 +76,7 @@ class Model(ModelStore):
     """The broker and the store."""
 
     def __init__(self, clock: Clock) -> None:
-        super().__init__(clock.now_ms, self.state_and_due_of, self.drop_if_waiting)
+        super().__init__(clock.now_ms, self.state_and_due_of, self.drop_if_waiting, self.fence_of)
         self.entries: list[Entry] = []  # in the order of acceptance
         self.windows: dict[str, int] = {}  # until when an id is a duplicate though its record may be gone
         self.owners_by_name: dict[str, OwnerEntry] = {}
@@ -109,6 +109,10 @@ class Model(ModelStore):
     def state_and_due_of(self, id: str) -> tuple[State, int] | None:
         entry = self.find(id)
         return (entry.record.state, entry.record.due) if entry else None
+
+    def fence_of(self, id: str) -> int | None:
+        entry = self.find(id)
+        return entry.record.fence if entry else None
 
     # --- the moves ---
 

@@ -19,6 +19,7 @@ from reliq.wire.message import (
     Incr,
     IndexPut,
     IndexRemove,
+    Leased,
     NotLeased,
     Put,
     Remove,
@@ -27,17 +28,19 @@ from reliq.wire.message import (
 
 
 class ModelStore:
-    """Keys and indexes.  `state_and_due` tells of a message, `drop_waiting` ends a waiting one."""
+    """Keys and indexes.  `state_and_due` and `fence` tell of a message, `drop_waiting` ends a waiting one."""
 
     def __init__(
         self,
         now: Callable[[], int],
         state_and_due: Callable[[str], tuple[State, int] | None],
         drop_waiting: Callable[[str, str], bool],
+        fence: Callable[[str], int | None],
     ) -> None:
         self.now = now
         self.state_and_due = state_and_due
         self.drop_waiting = drop_waiting
+        self.fence = fence
         self.keys: dict[str, Value] = {}
         self.indexes: dict[tuple[str, str], int] = {}
 
@@ -81,6 +84,11 @@ class ModelStore:
         if isinstance(guard, NotLeased):
             found = self.state_and_due(guard.id)
             return Found(guard, None, *found) if found is not None and found[0] == "leased" else None
+        if isinstance(guard, Leased):
+            found = self.state_and_due(guard.id)
+            if found is not None and found[0] == "leased" and self.fence(guard.id) == guard.fence:
+                return None
+            return Found(guard, None, *(found or (None, None)))
         value = self.live(guard.key)
         if self.holds(guard, value):
             return None

@@ -37,9 +37,10 @@ end
 
 local function first_refused(guards)
   for i, guard in ipairs(guards) do
-    if guard[1] == 'not_leased' then
+    if guard[1] == 'not_leased' or guard[1] == 'leased' then -- id, fence
       local r = row(guard[2])
-      if r and r[STATE] == IS_LEASED then
+      local fence = r and r[STATE] == IS_LEASED and r[FENCE] or nil
+      if fence ~= guard[3] then
         return found(i, false, guard[2])
       end
     else
