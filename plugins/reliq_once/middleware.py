@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from reliq import Reliq
 
 UPGRADE_AFTER = 60.0  # seconds until a message of a newer publisher is looked at again
+_COMES_AGAIN = (Retry, Snooze)
 logger = logging.getLogger("reliq.once")
 
 
@@ -110,7 +111,7 @@ class QueueOnceMiddleware(Middleware):
     def prerun(self, ctx: RunContext) -> Verdict | None:
         """Free the lock if it is free from the start, take a slot if runs are counted, give way to a newer call."""
         ticket = ticket_of(ctx.headers)
-        if ticket is None:
+        if ticket is None or _is_in_time(ctx, ticket):
             return None
         if isinstance(ticket, Newer):
             return Snooze(
@@ -128,13 +129,13 @@ class QueueOnceMiddleware(Middleware):
 
     def settling(self, ctx: RunContext, verdict: Verdict) -> None:
         """A message that comes again keeps its lock until then and a timeout more; a slot is given back."""
-        ticket = ticket_of(ctx.headers)
-        if not isinstance(ticket, Ticket):
-            return
         started = ctx.state.get(STARTED)
         if started is not None and started.slot is not None:
             ctx.with_settlement(Remove(started.slot, holder=ctx.id))
-        if not isinstance(verdict, Retry | Snooze):
+        if not isinstance(verdict, _COMES_AGAIN):
+            return
+        ticket = ticket_of(ctx.headers)
+        if not isinstance(ticket, Ticket):
             return
         if started is not None and ticket.lets_go and not ticket.relock:
             return
@@ -147,6 +148,17 @@ class QueueOnceMiddleware(Middleware):
         if (name, what) not in self._said:
             self._said.add((name, what))
             logger.warning("task %s %s", name, what)
+
+
+def _is_in_time(ctx: RunContext, ticket: Ticket | Newer) -> bool:
+    """Whether the lock stands for certain and the run asks nothing of it, as in most runs: then it costs no call."""
+    delivery = ctx.delivery
+    return (
+        type(ticket) is Ticket
+        and ticket.asks_nothing
+        and not delivery.crashes
+        and ctx.app.clock.now_ms() - delivery.due < ticket.ttl
+    )
 
 
 def options_of(task: Task[..., Any]) -> Once | None:

@@ -62,6 +62,11 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
         return self.frees == "s" and not self.newest
 
     @property
+    def asks_nothing(self) -> bool:
+        """Whether a run has nothing to do with the lock: it only stands until the message ends."""
+        return self.frees != "s" and not self.slots
+
+    @property
     def or_dead(self) -> bool:
         """Whether another may take the lock of a message that has ended: not where it is meant to outlive it."""
         return self.frees != "e" and not self.hold
@@ -102,16 +107,17 @@ def ticket_of(headers: Mapping[str, str]) -> Ticket | Newer | None:
     text = headers.get(HEADER)
     if text is None:
         return None
-    version = _version(text)
-    if version is not None and version > VERSION:
-        return Newer(version)
     try:
-        return _tickets.decode(text)
+        ticket = _tickets.decode(text)
     except msgspec.MsgspecError:
+        version = _version(text)
+        if version is not None and version > VERSION:
+            return Newer(version)
         logger.error(
             "the header %s is damaged, so the lock is only freed at the message's end: %.200r", HEADER, text
         )
         return None
+    return ticket if ticket.v <= VERSION else Newer(ticket.v)
 
 
 def record_of(key: str, value: Value) -> LockRecord:

@@ -248,8 +248,12 @@ class Runner:
     def _conclude(self, job: Job, value: Any, error: BaseException | None, ran: bool = True) -> Settlement:
         """The settlement that follows from value or error; a failure where even that goes wrong."""
         try:
-            if error is None and not job.task.chain.middleware and not isinstance(value, Verdict):
-                return self._done(job, value)
+            if error is None and not isinstance(value, Verdict):
+                chain = job.task.chain
+                if not chain.middleware:
+                    return self._done(job, value)
+                if not chain.postrun:
+                    return self._settle(job, Done(value))
             return self._settle(job, self._bounded(job, self._verdict(job, value, error, ran)))
         except TaskCancelled:  # it came when the task had ended
             job.verdict = Drop("cancelled")
@@ -318,6 +322,8 @@ class Runner:
         job.verdict = verdict
         if chain.settling:
             chain.tell(chain.settling, job.entered, ctx, verdict)
+        if isinstance(verdict, Done) and verdict.by is None and ctx.effects is None and ctx.follow_ups is None:
+            return Settlement(delivery.receipt, "done", data)
         effects, follow_ups = tuple(ctx.effects or ()), tuple(ctx.follow_ups or ())
         if isinstance(verdict, Done):
             return Settlement(
