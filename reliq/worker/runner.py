@@ -322,7 +322,12 @@ class Runner:
         job.verdict = verdict
         if chain.settling:
             chain.tell(chain.settling, job.entered, ctx, verdict)
-        if isinstance(verdict, Done) and verdict.by is None and ctx.effects is None and ctx.follow_ups is None:
+        if (
+            isinstance(verdict, Done)
+            and verdict.by is None
+            and ctx.effects is None
+            and ctx.follow_ups is None
+        ):
             return Settlement(delivery.receipt, "done", data)
         effects, follow_ups = tuple(ctx.effects or ()), tuple(ctx.follow_ups or ())
         if isinstance(verdict, Done):
