@@ -101,7 +101,7 @@ class Board:
         return indices
 
     def send_ahead(self, now: float) -> None:
-        """A claim is on its way whose deliveries nobody here has seen."""
+        """A claim is on its way whose deliveries nobody here has seen; `now`: from when on it may have brought some."""
         _TIMES.pack_into(self._memory, _AHEAD, now)
 
     def receive(self) -> bool:

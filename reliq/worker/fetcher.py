@@ -21,6 +21,7 @@ logger = logging.getLogger("reliq.worker")
 SPAN = 0.02  # seconds of work to have in hand
 BRISK = 0.001  # a task shorter than this: the next claim is sent while the batch runs
 LONG = 0.05  # a task longer than this ends prefetching at once
+PATIENCE = 1.0  # seconds beyond its wait that a claim may take before the parent looks what it was given
 BLOCK = 1.0  # seconds that a claim waits for work; what needs its thread before that wakes it
 DRAIN = 10.0  # how long a child stops claiming to let a charged message in, and then how long it does not
 
@@ -81,13 +82,21 @@ class Fetcher:
             return None
         finished = self._settler.take()
         limit = max(1, min(self._limit, at_most, self._board.room))
+        handed = self._can_go_ahead and not finished and wait > 0  # it may be given something while it waits
+        if handed:
+            self._board.send_ahead(now + wait + PATIENCE)
         try:
             claimed = self._ask(finished, limit, 0.0 if finished else wait)
         except (BrokerUnavailable, BrokerFull) as error:
             self._settler.put_back(finished)
             self._wait(self._outage.failed(error))
             return []
+        finally:
+            ours = not handed or self._board.receive()
         self._seq += 1
+        if not ours:
+            self._give_back(claimed.deliveries)
+            claimed = replace(claimed, deliveries=())
         deliveries = self._accept(finished, claimed)
         self._note_alone(claimed, alone, now)
         if self._outage.over():

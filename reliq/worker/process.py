@@ -49,6 +49,7 @@ class ChildProcess:
         self.guilty: list[Settlement] = []
         self.asked: dict[str, float] = {}  # ids asked to stop: when we lose patience
         self.stuck_since: float | None = None  # no delivery was started while some wait
+        self.look_again = 0.0  # when to see again what it was given and does not look at
         self.retired_since: float | None = None  # it has done its last work and should be gone
         self.registered = False
 

@@ -20,7 +20,7 @@ from reliq.ports.values import Delivery, Receipt, Settlement
 from reliq.worker.board import Board
 from reliq.worker.faults import describe
 from reliq.worker.fetcher import BLOCK, Fetcher
-from reliq.worker.limits import Interrupts
+from reliq.worker.limits import Interrupts, ThreadInterrupts
 from reliq.worker.settler import Flusher, Settler
 from reliq.worker.waker import Waker
 
@@ -68,6 +68,8 @@ class Slots:
         self._waited = waited
         self._waker = waker
         self._threads = threads
+        # One message of a sync task needs no flusher, which would have to be woken: its own thread settles it.
+        self._single = threads == 1 and not isinstance(interrupts, ThreadInterrupts)
         self._allowance = allowance
         self._ready: deque[tuple[Delivery, int]] = deque()
         self._fetching = threading.Lock()
@@ -150,6 +152,7 @@ class Slots:
         if job.hard is not None:
             self._board.limit(index, job.hard)
         if job.is_async:
+            self._look_out()
             self._dispatch(job, index)
             return
         try:
@@ -194,12 +197,19 @@ class Slots:
                 self._take_in(got)
                 if not self._alone and waited is None:
                     self._fetcher.go_ahead(got=len(got), at_most=allowance - len(got))
+                    if self._fetcher.ahead_since is not None:
+                        self._look_out()
             return True
 
     def _take_in(self, got: list[tuple[Delivery, int]]) -> None:
         self._board.full = False
         self._alone = got[0][0].alone
         self._ready.extend(got)
+        if len(got) > 1 or not self._single:
+            self._look_out()
+
+    def _look_out(self) -> None:
+        """Something may have to be done while tasks run: let the flusher look at its clock."""
         if self._flusher.asleep:
             self._flusher.nudge()
 

@@ -42,6 +42,7 @@ logger = logging.getLogger("reliq.worker")
 
 TICK = 0.05
 RESERVE = 3.0  # seconds after the grace within which the worker is gone
+LOOK_AGAIN = 1.0  # seconds; a claim that waits may be given something at any time
 LINGER = 2.0  # seconds for a child that has finished to end
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
@@ -281,8 +282,13 @@ class Supervisor:
                 in_hand = board.in_hand()
                 broker.give_back([r for r in held if (shown(r.id), r.fence) not in in_hand])
 
-        if watch.is_withholding(child, now) and not board.is_void and board.void():
-            logger.info(
+        if not watch.is_withholding(child, now) or now < child.look_again:
+            return
+        again = board.is_void
+        if again or board.void():
+            child.look_again = now + LOOK_AGAIN
+            logger.log(
+                logging.DEBUG if again else logging.INFO,
                 "giving back what a claim of child %d brings: the child does not look at it",
                 child.pid,
                 extra={"worker": child.owner, "event": "taken_back"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,3 +52,25 @@ def test_what_a_claim_brings_to_a_child_whose_task_keeps_the_interpreter_runs_el
     until(lambda: engine.audit().states["done"] == 3_001)
     assert sorted(int(row[2]) for row in place.lines("quick")) == list(range(3_000))
     assert len(place.lines("begin")) == 1
+
+
+def test_what_is_handed_to_a_child_that_is_stopped_runs_elsewhere(redis_place: Any, until: Any) -> None:
+    """An idle child's claim stands at the server, which may give it what comes; stopped, the child never looks."""
+    place, engine = redis_place
+    quick = place.task("quick")
+    first = place.worker()
+    quick.delay(0)
+    until(lambda: place.lines("quick"))
+    stopped = int(place.lines("quick")[0][1])
+    until(lambda: engine._server.command(b"SCARD", b"{reliq:work}:idle:default") == 1)
+    os.kill(stopped, signal.SIGSTOP)
+    try:
+        second = place.worker()
+        until(lambda: engine._server.command(b"SCARD", b"{reliq:work}:idle:default") == 2)
+        for n in range(1, 21):
+            quick.delay(n)
+        until(lambda: engine.audit().states["done"] == 21)
+    finally:
+        os.kill(stopped, signal.SIGCONT)
+    assert sorted(int(row[2]) for row in place.lines("quick")) == list(range(21))
+    assert second.stop() == first.stop() == 0

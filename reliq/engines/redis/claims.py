@@ -10,13 +10,15 @@ from typing import Any
 import msgspec
 
 from reliq.engines.redis import pack
+from reliq.engines.redis.endpoint import TIMEOUT
 from reliq.engines.redis.link import Call, Link
 from reliq.engines.redis.rows import read_delivery
 from reliq.engines.redis.server import Request, Server
 from reliq.policy.clock import Clock, SystemClock
-from reliq.ports.values import Claimed, Settlement
+from reliq.ports.values import Claimed, Delivery, Settlement
 
 FOR_EVER = 1e9
+HANDED = b"\1"  # how a push begins that brings a message
 LOOK_EVERY = 0.005  # seconds; how often a wait looks at a clock that does not run by itself
 
 
@@ -44,7 +46,8 @@ class Claims:
         self._queues: dict[tuple[str, ...], bytes] = {}
         self._waiting: dict[str, tuple[Link, Call]] = {}
         self._state = threading.Lock()
-        self._idle: set[str] = set()  # owners that stand among those to be woken
+        self._places: dict[str, str] = {}  # what stands of an owner among those to be woken
+        self._turns: dict[str, threading.RLock] = {}  # who claims and waits for an owner
 
     def claim(
         self,
@@ -57,38 +60,72 @@ class Claims:
     ) -> Claimed:
         if wait <= 0 or limit <= 0:
             return self._ask(owner, queues, limit, seq, settlements, "")[0]
+        turn = self._turns.setdefault(owner, threading.RLock())
+        try:
+            self.wake(owner)  # a claim that blocks returns when its owner claims again
+            turn.acquire(timeout=TIMEOUT)
+            return self._wait(owner, queues, limit, seq, wait, settlements)
+        finally:
+            if turn._is_owned():  # type: ignore[attr-defined]
+                turn.release()
+
+    def _wait(
+        self,
+        owner: str,
+        queues: Sequence[str],
+        limit: int,
+        seq: int,
+        wait: float,
+        settlements: Sequence[Settlement],
+    ) -> Claimed:
         # The moments by which it has to answer: by the engine's clock, and by the machine's, lest a still one hang it.
         end, real_end = self._clock.monotonic() + wait, time.monotonic() + wait
-        link, listening = self._server.listen()
-        with self._state:
-            before = self._waiting.get(owner)
-            self._waiting[owner] = (link, listening)
-        if before is not None:
-            before[0].end(before[1])  # a claim that blocks returns when its owner claims again
+        place = f"{self._server.channel} {seq} {owner}"
+        waiting = self._listen(owner)
         try:
-            claimed, pause = self._ask(owner, queues, limit, seq, settlements, self._server.channel)
-            while pause is not None and not self._server.closed():
+            claimed, pause = self._ask(owner, queues, limit, seq, settlements, place)
+            while pause is not None:
                 left = min(end - self._clock.monotonic(), real_end - time.monotonic())
-                self._sleep(link, listening, min(left, pause), claimed.next_due)
+                self._sleep(*waiting, min(left, pause), claimed.next_due)
+                handed = _handed(waiting[1].reply, owner, seq)
+                if handed is not None:
+                    return Claimed(claimed.settled, (handed,), True)
                 over = min(end - self._clock.monotonic(), real_end - time.monotonic()) <= 0
                 with self._state:
-                    ours = self._waiting.get(owner) == (link, listening)
-                if not ours or self._server.closed() or (over and not listening.done):
+                    ours = self._waiting.get(owner) == waiting
+                if self._server.closed():
                     break
-                link, listening = self._server.listen()
-                with self._state:
-                    self._waiting[owner] = (link, listening)
-                channel = "" if over else self._server.channel
-                last, pause = self._ask(owner, queues, limit, seq, (), channel)
+                if not ours or (over and not waiting[1].done):
+                    if not self._withdraw(owner, seq, place, queues):
+                        break
+                    over = True
+                waiting[0].hush(waiting[1])
+                waiting = self._listen(owner)
+                last, pause = self._ask(owner, queues, limit, seq, (), "" if over else place)
                 claimed = Claimed(
                     claimed.settled, last.deliveries, last.live, last.next_due, last.wants_alone
                 )
+                if over:
+                    break
             return claimed
         finally:
             with self._state:
-                if self._waiting.get(owner) == (link, listening):
+                if self._waiting.get(owner) == waiting:
                     del self._waiting[owner]
-            link.hush(listening)
+            waiting[0].hush(waiting[1])
+
+    def _listen(self, owner: str) -> tuple[Link, Call]:
+        waiting = self._server.listen()
+        with self._state:
+            self._waiting[owner] = waiting
+        return waiting
+
+    def _withdraw(self, owner: str, seq: int, place: str, queues: Sequence[str]) -> bool:
+        """Wait no more; True: the claim was handed something meanwhile, or its owner is gone."""
+        names = [queue.encode() for queue in queues]
+        told = self._server.run("withdraw", owner.encode(), b"%d" % seq, place.encode(), *names)
+        self._places.pop(owner, None)
+        return bool(told)
 
     def wake(self, owner: str) -> None:
         """Let a claim of this owner that waits here return."""
@@ -113,7 +150,7 @@ class Claims:
         limit: int,
         seq: int,
         settlements: Sequence[Settlement],
-        channel: str,
+        place: str,
     ) -> Request:
         arguments: list[bytes] = []
         verdicts = b""
@@ -123,25 +160,21 @@ class Claims:
         names = self._queues.get(told)
         if names is None:
             names = self._queues[told] = pack.pack(told)
-        idles = b""
-        if owner in self._idle and not channel:
-            idles = self._server.channel.encode()
-        elif owner in self._idle:
-            idles = channel.encode()
-        head = (owner.encode(), b"%d" % seq, b"%d" % limit, channel.encode(), idles, names, verdicts)
+        stands = self._places.get(owner, "")
+        head = (owner.encode(), b"%d" % seq, b"%d" % limit, place.encode(), stands.encode(), names, verdicts)
         return self._server.begin("claim", (*head, *arguments))
 
     def finish(
-        self, owner: str, request: Request, settlements: Sequence[Settlement], channel: str
+        self, owner: str, request: Request, settlements: Sequence[Settlement], place: str
     ) -> tuple[Claimed, float | None]:
         """The answer, and how many seconds to wait for more; None: it is final."""
         reply: Any = self._server.finish(request)
         told = _told.decode(reply[0])
         answers: list[int] = told.settled or []  # type: ignore[assignment]
-        if len(reply) > 1 or not channel:
-            self._idle.discard(owner)
+        if len(reply) == 1 and place:
+            self._places[owner] = place
         else:
-            self._idle.add(owner)
+            self._places.pop(owner, None)
         claimed = Claimed(
             tuple(pack.settled(one, answer) for one, answer in zip(settlements, answers, strict=True)),
             tuple(read_delivery(owner, *reply[at : at + 3]) for at in range(1, len(reply), 3)),
@@ -160,10 +193,10 @@ class Claims:
         limit: int,
         seq: int,
         settlements: Sequence[Settlement],
-        channel: str,
+        place: str,
     ) -> tuple[Claimed, float | None]:
-        request = self.begin(owner, queues, limit, seq, settlements, channel)
-        return self.finish(owner, request, settlements, channel)
+        request = self.begin(owner, queues, limit, seq, settlements, place)
+        return self.finish(owner, request, settlements, place)
 
     # --- sleeping ---
 
@@ -177,3 +210,15 @@ class Claims:
             if next_due is not None and next_due <= self._clock.now_ms():
                 break
             link.wait(listening, time.monotonic() + LOOK_EVERY)
+
+
+def _handed(push: Any, owner: str, seq: int) -> Delivery | None:
+    """What a push has brought to this claim (lua/lib/hand_over.lua); None: it only wakes, or is not for it."""
+    told = push[2] if isinstance(push, list) and len(push) == 3 else b""
+    if not isinstance(told, bytes) or told[:1] != HANDED:
+        return None
+    given, *sizes, rest = told[1:].split(b" ", 4)
+    to, id_ends, row_ends = (sum(map(int, sizes[:n])) for n in (1, 2, 3))
+    if int(given) != seq or rest[:to] != owner.encode():
+        return None
+    return read_delivery(owner, rest[to:id_ends], rest[id_ends:row_ends], rest[row_ends:])

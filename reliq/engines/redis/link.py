@@ -103,7 +103,7 @@ class Link:
     # --- pushes ---
 
     def listen(self) -> Call:
-        """A call that ends with the next push."""
+        """A call that ends with the next push, which is its reply."""
         call = Call()
         with self._state:
             self._listening.add(call)
@@ -218,7 +218,7 @@ class Link:
                 listening = [*self._listening]
                 self._listening.clear()
             for one in listening:
-                one.end(None)
+                one.end(reply)
         elif self._pending:
             try:
                 self._pending[0].end(

@@ -1,7 +1,8 @@
 -- Settle the last batch, then lease the next.
 -- KEYS  1 namespace
--- ARGV  1 now; 2 owner; 3 seq; 4 limit; 5 the channel to wake when there is nothing, or ''; 6 the channel that stands
---       among those that idle, or ''; 7 queues as MessagePack; 8 settlements as MessagePack, or ''; 9.. values and errors
+-- ARGV  1 now; 2 owner; 3 seq; 4 limit; 5 what to put among those that idle (wake_queue.lua) when there is nothing, or
+--       ''; 6 what of this owner's stands there, or ''; 7 queues as MessagePack; 8 settlements as MessagePack, or '';
+--       9.. values and errors
 -- Returns { MessagePack of {answers, live, next due or false, in how many ms, wants alone, whether waiting may bring
 --         something}, id, row, payload, ... }
 -- O(n log m)
@@ -16,6 +17,7 @@ end
 local o, ids, next_due, wants_alone, idles, deaf = owner_of(name), {}, false, false, false, false
 if o and limit > 0 and seq == o[4] then
   ids = batch_again(queues, name, seq)
+  pass_on(queues) -- a claim that was handed its message may have been woken for another one
 elseif o and limit > 0 and seq > o[4] then
   drop_expired(BOUND)
   local left = BOUND
@@ -42,12 +44,13 @@ elseif o and limit > 0 and seq > o[4] then
   end
 end
 for _, queue in ipairs(queues) do
+  if ARGV[6] ~= '' then
+    call('SREM', N .. 'idle:' .. queue, ARGV[6])
+  end
   if idles and not deaf and ARGV[5] ~= '' then
     make_room()
     call('SADD', N .. 'idle:' .. queue, ARGV[5])
     call('EXPIRE', N .. 'idle:' .. queue, 10)
-  elseif ARGV[6] ~= '' then
-    call('SREM', N .. 'idle:' .. queue, ARGV[6])
   end
 end
 wake()

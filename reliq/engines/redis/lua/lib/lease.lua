@@ -51,6 +51,15 @@ local function lease_some(found, line, name, seq, ids)
   end
 end
 
+-- Whoever leaves work behind passes the wake on.
+local function pass_on(queues)
+  for _, queue in ipairs(queues) do
+    if call('EXISTS', N .. 'ready:' .. queue) == 1 then
+      count(woken, queue, 1)
+    end
+  end
+end
+
 -- Up to `limit` ready messages, the first queue that has some first.
 local function lease_ready(queues, limit, name, seq)
   local ids = {}
@@ -65,12 +74,9 @@ local function lease_ready(queues, limit, name, seq)
         write()
       end
     end
-    if #ids >= limit then
-      if more and call('EXISTS', N .. line) == 1 then
-        count(woken, queue, 1) -- whoever leaves work behind passes the wake on
-      end
-      break
-    end
+  end
+  if #ids >= limit then
+    pass_on(queues)
   end
   return ids
 end

@@ -1,14 +1,10 @@
--- needs: unit
+-- needs: unit leased
 -- The common way, on the bytes of a row: a message that was never leased is leased, a leased one is done and holds
 -- nothing.  Each gives the new row, or false where the long way must decide.
-local leased_head, done_heads, keeps = nil, {}, {}
+local done_heads, keeps = {}, {}
 
 local function lease_plain(raw, name, seq)
-  if raw:sub(1, HEAD_END) ~= FRESH then
-    return false
-  end
-  leased_head = leased_head or struct.pack(HEAD, IS_LEASED, 0, 1, 0, 0, 0, now * 1000, seq, now, 0, 0)
-  return leased_head .. raw:sub(HEAD_END + 1, -3) .. name .. '\0\0'
+  return raw:sub(1, HEAD_END) == FRESH and leased(raw, name, seq)
 end
 
 -- The head of a row that is done, from that of one that is leased under a fence: the same for a whole batch.
