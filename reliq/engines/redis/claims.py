@@ -14,6 +14,7 @@ from reliq.engines.redis.endpoint import TIMEOUT
 from reliq.engines.redis.link import Call, Link
 from reliq.engines.redis.rows import read_delivery
 from reliq.engines.redis.server import Request, Server
+from reliq.engines.redis.sizes import BYTES, CHUNK, TooMuch
 from reliq.policy.clock import Clock, SystemClock
 from reliq.ports.values import Claimed, Delivery, Settlement
 
@@ -156,6 +157,9 @@ class Claims:
         verdicts = b""
         if settlements:
             verdicts = pack.pack(pack.settlements(settlements, arguments, 9, by=owner))
+            together = len(verdicts) + sum(map(len, arguments))
+            if len(settlements) > CHUNK or (together > BYTES and len(settlements) > 1):
+                raise TooMuch
         told = tuple(queues)
         names = self._queues.get(told)
         if names is None:

@@ -16,8 +16,9 @@ from reliq.engines.redis.operators import RedisOperators
 from reliq.engines.redis.promise import Promise
 from reliq.engines.redis.rows import NAMES, read_record
 from reliq.engines.redis.server import Server
+from reliq.engines.redis.sizes import CHUNK, TooMuch, slices
 from reliq.engines.redis.store import RedisStore
-from reliq.errors import BrokerRefused
+from reliq.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from reliq.policy.clock import Clock
 from reliq.ports.values import (
     LIVE,
@@ -36,7 +37,6 @@ from reliq.ports.values import (
 )
 from reliq.wire.codec import HARD_MAX_MESSAGE, encode
 
-CHUNK = 1000  # messages that one script takes, so that others get their turn
 GRAVE = b"60000"  # ms for which a buried owner's name is refused
 FRESH = 500  # ms a sweep may be on its way and still bury owners
 MAX_WAIT = 1.0  # seconds; a lost wake costs at most that
@@ -71,12 +71,21 @@ class RedisEngine(RedisOperators, RedisStore):
     def publish(self, publications: Sequence[Publication]) -> list[Published]:
         answers: list[Published] = []
         for first in range(0, len(publications), CHUNK):
-            answers += self._publish(publications[first : first + CHUNK])
+            try:
+                self._publish(publications[first : first + CHUNK], answers)
+            except BrokerError as error:
+                if not _is_certain(error) or not any(answer.status == "accepted" for answer in answers):
+                    raise
+                # What was accepted stays accepted, and of the rest it is certain that it was not.
+                rest = publications[len(answers) :]
+                answers += [Published(p.envelope.id, "refused", error=str(error)) for p in rest]
+                break
         if answers:
             self._promise.wait_for_replicas(self._server)
         return answers
 
-    def _publish(self, publications: Sequence[Publication]) -> list[Published]:
+    def _publish(self, publications: Sequence[Publication], answers: list[Published]) -> None:
+        """Publish in requests of a bounded size; what each is answered joins `answers`."""
         payloads: list[bytes] = []
         refused: dict[int, Published] = {}
         for i, publication in enumerate(publications):
@@ -85,21 +94,25 @@ class RedisEngine(RedisOperators, RedisStore):
             except (ValueError, TypeError) as error:
                 refused[i] = Published(publication.envelope.id, "refused", error=str(error))
         sent = [p for i, p in enumerate(publications) if i not in refused] if refused else publications
-        answers: list[Published] = []
-        if sent:
-            if all(map(pack.is_plain, sent)):
-                runs = pack.runs(sent, payloads, 3)
-                told = self._server.run("publish_plain", pack.pack(runs), *payloads)
-            else:
-                items = [pack.publication(p, payloads, 3) for p in sent]
-                told = self._server.run("publish", pack.pack(items), *payloads)
-            if isinstance(told, int):
-                answers = [Published(p.envelope.id, "accepted") for p in sent]
-            else:
-                answers = [_published(p, one) for p, one in zip(sent, pack.unpack(told), strict=True)]
-        for i, answer in sorted(refused.items()):
-            answers.insert(i, answer)
-        return answers
+        place = len(answers)
+        try:
+            for first, end in slices(list(map(len, payloads))):
+                answers += self._send(sent[first:end], payloads[first:end])
+        finally:
+            for i, answer in sorted(refused.items()):
+                if place + i <= len(answers):
+                    answers.insert(place + i, answer)
+
+    def _send(self, sent: Sequence[Publication], payloads: list[bytes]) -> list[Published]:
+        if all(map(pack.is_plain, sent)):
+            runs = pack.runs(sent, payloads, 3)
+            told = self._server.run("publish_plain", pack.pack(runs), *payloads)
+        else:
+            items = [pack.publication(p, payloads, 3) for p in sent]
+            told = self._server.run("publish", pack.pack(items), *payloads)
+        if isinstance(told, int):
+            return [Published(p.envelope.id, "accepted") for p in sent]
+        return [_published(p, one) for p, one in zip(sent, pack.unpack(told), strict=True)]
 
     def cancel(self, id: str, *, reason: str = "cancelled") -> Cancelled:
         before = self._server.run("cancel", id.encode(), (pack.text(reason) or "").encode())
@@ -151,11 +164,13 @@ class RedisEngine(RedisOperators, RedisStore):
         wait: float = 0.0,
         settlements: Sequence[Settlement] = (),
     ) -> Claimed:
-        early = self.settle(settlements[:-CHUNK])
-        claimed = self._claims.claim(
-            owner, queues, min(limit, CHUNK), seq, min(wait, MAX_WAIT), settlements[-CHUNK:]
-        )
-        return msgspec.structs.replace(claimed, settled=(*early, *claimed.settled)) if early else claimed
+        most, wait = min(limit, CHUNK), min(wait, MAX_WAIT)
+        try:
+            return self._claims.claim(owner, queues, most, seq, wait, settlements)
+        except TooMuch:
+            settled = tuple(self.settle(settlements))
+            claimed = self._claims.claim(owner, queues, most, seq, wait, ())
+            return msgspec.structs.replace(claimed, settled=settled)
 
     def claim_ahead(
         self,
@@ -166,10 +181,11 @@ class RedisEngine(RedisOperators, RedisStore):
         seq: int,
         settlements: Sequence[Settlement] = (),
     ) -> Callable[[], Claimed]:
-        if len(settlements) > CHUNK:
+        try:
+            return self._claims.ahead(owner, queues, min(limit, CHUNK), seq, settlements)
+        except TooMuch:
             claimed = self.claim(owner, queues, limit=limit, seq=seq, settlements=settlements)
             return lambda: claimed
-        return self._claims.ahead(owner, queues, min(limit, CHUNK), seq, settlements)
 
     def wake(self, owner: str) -> None:
         self._claims.wake(owner)
@@ -181,8 +197,8 @@ class RedisEngine(RedisOperators, RedisStore):
 
     def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         answers: list[Settled] = []
-        for first in range(0, len(settlements), CHUNK):
-            some = settlements[first : first + CHUNK]
+        for first, end in slices(pack.weights(settlements)):
+            some = settlements[first:end]
             arguments: list[bytes] = []
             items = pack.settlements(some, arguments, 3)
             told = pack.listed(self._server.run("settle", pack.pack(items), *arguments))
@@ -221,6 +237,11 @@ class RedisEngine(RedisOperators, RedisStore):
 
     def close(self) -> None:
         self._server.close()
+
+
+def _is_certain(error: BrokerError) -> bool:
+    """Whether what it ended was certainly not done."""
+    return not isinstance(error, BrokerUnavailable) or getattr(error, "certain", False)
 
 
 def _published(publication: Publication, told: Any) -> Published:

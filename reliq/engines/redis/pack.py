@@ -115,6 +115,18 @@ def settlements(
     return items
 
 
+def weights(given: Sequence[Settlement]) -> list[int]:
+    """The bytes of each, about."""
+    return [
+        len(one.value or b"") + len(one.error or b"") + (_more(one) if one.effects or one.follow_ups else 0)
+        for one in given
+    ]
+
+
+def _more(given: Settlement) -> int:
+    return len(pack((rows(given.effects), given.follow_ups)))
+
+
 def _is_plain_done(given: Settlement) -> bool:
     return (
         given.kind == "done"

@@ -58,9 +58,10 @@ local reply = {
   cmsgpack.pack({ settled, o and true or false, next_due, next_due and next_due - now or 0, wants_alone, idles }),
 }
 if #ids > 0 then
-  local found, payloads = call('HMGET', N .. 'message', unpack(ids)), call('HMGET', N .. 'payload', unpack(ids))
+  local found = call('HMGET', N .. 'message', unpack(ids))
+  local carries = not payloads[ids[1]] and call('HMGET', N .. 'payload', unpack(ids))
   for i = 1, #ids do
-    reply[3 * i - 1], reply[3 * i], reply[3 * i + 1] = ids[i], found[i], payloads[i]
+    reply[3 * i - 1], reply[3 * i], reply[3 * i + 1] = ids[i], found[i], carries and carries[i] or payloads[ids[i]] or false
   end
 end
 return reply

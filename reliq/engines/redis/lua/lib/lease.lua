@@ -60,22 +60,45 @@ local function pass_on(queues)
   end
 end
 
+-- What one claim carries: its answer must arrive within the deadline, and the server ends the connection of a client
+-- that listens to a channel and has 8 MiB in hand for a minute, or 32 at once (client-output-buffer-limit pubsub).
+local MOST = 4194304
+local carried, payloads, is_full = 0, {}, false
+
+-- Those of the next messages that the answer has room for, at least one in all; their payloads go with it.
+local function fitting(ids)
+  local found = call('HMGET', N .. 'payload', unpack(ids))
+  for i = 1, #ids do
+    local payload = found[i] or ''
+    carried = carried + #payload
+    if carried > MOST and carried > #payload then
+      is_full = true
+      return { unpack(ids, 1, i - 1) }
+    end
+    payloads[ids[i]] = payload
+  end
+  return ids
+end
+
 -- Up to `limit` ready messages, the first queue that has some first.
 local function lease_ready(queues, limit, name, seq)
   local ids = {}
   for _, queue in ipairs(queues) do
     local more, line = true, 'ready:' .. queue
-    while more and #ids < limit do
+    while more and #ids < limit and not is_full do
       local wanted = limit - #ids
       local found = call('ZRANGE', N .. line, 0, wanted - 1)
       more = #found == wanted
+      if #found > 0 then
+        found = fitting(found)
+      end
       if #found > 0 then
         lease_some(found, line, name, seq, ids)
         write()
       end
     end
   end
-  if #ids >= limit then
+  if #ids >= limit or is_full then
     pass_on(queues)
   end
   return ids
