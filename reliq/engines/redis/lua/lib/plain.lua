@@ -1,6 +1,6 @@
 -- needs: unit leased
--- The common way, on the bytes of a row: a message that was never leased is leased, a leased one is done and holds
--- nothing.  Each gives the new row, or false where the long way must decide.
+-- The common way, on the bytes of a row: a message that was never leased is leased, a leased one is done.  Each gives
+-- the new row, or false where the long way must decide.
 local done_heads, keeps = {}, {}
 
 local function lease_plain(raw, name, seq)
@@ -17,8 +17,8 @@ end
 
 -- `tail`: what the row of a message ends in that this owner holds.
 local function done_plain(raw, tail, given)
-  local cancel, has_error, has_end = raw:byte(CANCEL_AT, CANCEL_AT + 2)
-  if cancel + has_error + has_end > 0 or raw:sub(-#tail) ~= tail then
+  local cancel, has_error = raw:byte(CANCEL_AT, CANCEL_AT + 1)
+  if cancel + has_error > 0 or raw:sub(-#tail) ~= tail then
     return false
   end
   local head = raw:sub(1, HEAD_END)

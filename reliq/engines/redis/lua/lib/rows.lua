@@ -9,7 +9,7 @@ local PRIORITY, KEEP_RESULT, LIFE, MAX_CRASHES, WINDOW, KEEP, KEEP_FAILED = 23, 
 local QUEUE, TASK, OWNER, REASON, COLUMNS = 30, 31, 32, 33, 33
 local HEAD, MOMENTS = '<BI8I4I4I4I4I8I8I8I8I8', '<I8I8I8I8'
 local LAYOUT = '<BI8I4I4I4I4I8I8I8I8I8I8I8I8I8I8BBBBBBBBI4I4I8I8I8ssss'
-local HEAD_END, CANCEL_AT, VALUE_AT, RESULT_AT, KEEP_AT = 65, 106, 110, 113, 130 -- where the head ends, columns begin
+local HEAD_END, DUE_AT, CANCEL_AT, VALUE_AT, RESULT_AT, KEEP_AT = 65, 74, 106, 110, 113, 130 -- the head's end, columns
 local FRESH = ('\0'):rep(HEAD_END)
 local IS_READY, IS_DUE, IS_LEASED, IS_DONE, IS_FAILED, IS_DROPPED = 0, 2, 3, 4, 5, 6
 local NAMES = { [0] = 'ready', [2] = 'due', [3] = 'leased', [4] = 'done', [5] = 'failed', [6] = 'dropped' }

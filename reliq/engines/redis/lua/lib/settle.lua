@@ -1,4 +1,4 @@
--- needs: finish plain
+-- needs: finish plain held
 -- Settlements: {id, fence, owner, kind, reason, after, at, value, error, effects, follow-ups}, where value and error are
 -- numbers of arguments, or a run of many that are simply done, of the owner `by` unless it names one.  Answers:
 -- how many effects were skipped; -1 repeated; -2 stale.
@@ -48,43 +48,88 @@ local function settle(item)
   return skipped + finish()
 end
 
--- Messages of one claim that are simply done: {fence, ids, owner, number of the argument with the first one's value}.
-local function settle_run(run, by, answers)
-  local fence, ids, owner = run[1], run[2], run[3] or by
-  local tail, found = '\0' .. owner .. '\0\0', call('HMGET', N .. 'message', unpack(ids))
-  local settled, coming, n, first = {}, {}, 0, run[4]
-  for i = 1, #ids do
-    local id, raw = ids[i], found[i]
-    local done = raw and raws[id] == nil and rows[id] == nil and done_plain(raw, tail, fence)
-    if done and first and raw:byte(RESULT_AT) == 1 then
-      done = done:sub(1, VALUE_AT - 1) .. '\1' .. done:sub(VALUE_AT + 1)
-      hash('value', id, ARGV[first + i - 1])
-    end
-    if done then
-      n = n + 1
-      settled[n], coming[2 * n - 1], coming[2 * n] = id, id, done
-      raws[id] = done
-      bin(id, now + keep_of(done))
-      ended[#ended + 1] = id
-      answers[#answers + 1] = 0
-    else
-      answers[#answers + 1] = settle({ id, fence, owner, first and 'done', nil, nil, nil, first and first + i - 1 })
-    end
+-- A message that is simply done, by the bytes of its row: how many effects were skipped, or nil where the long way must
+-- decide.  `whole`: ids and rows of those that went this way.
+local function done_at_once(id, raw, tail, fence, held, own, value, whole)
+  local done = raw and held ~= false and raws[id] == nil and rows[id] == nil and done_plain(raw, tail, fence)
+  if not done then
+    return nil
   end
-  if n > 0 then
-    frees[#frees + 1] = { 'SREM', 'held:' .. owner, settled }
-    adds[#adds + 1] = { 'HSET', 'message', coming }
-    count(endings, 'done', n)
+  if value and raw:byte(RESULT_AT) == 1 then
+    done = done:sub(1, VALUE_AT - 1) .. '\1' .. done:sub(VALUE_AT + 1)
+    hash('value', id, ARGV[value])
+  end
+  local n = #whole.ids + 1
+  whole.ids[n], whole.rows[2 * n - 1], whole.rows[2 * n] = id, id, done
+  raws[id] = done
+  bin(id, now + keep_of(done))
+  ended[#ended + 1] = id
+  if not (own or held) then
+    return 0
+  end
+  local due = struct.unpack('<I8', raw, DUE_AT)
+  local skipped = (own and apply(own, due) or 0) + (held and apply(held, due) or 0)
+  return #pending > 0 and skipped + finish() or skipped
+end
+
+-- What went this way is written as a whole.
+local function write_whole(whole, owner)
+  if #whole.ids > 0 then
+    frees[#frees + 1] = { 'SREM', 'held:' .. owner, whole.ids }
+    adds[#adds + 1] = { 'HSET', 'message', whole.rows }
+    count(endings, 'done', #whole.ids)
   end
 end
 
+-- Messages of one claim that are simply done: {fence, ids, owner, number of the argument with the first one's value}.
+local function settle_run(run, by, answers)
+  local fence, ids, owner, first = run[1], run[2], run[3] or by, run[4]
+  local tail, found, whole = '\0' .. owner .. '\0\0', call('HMGET', N .. 'message', unpack(ids)), { ids = {}, rows = {} }
+  local held = held_of(ids, found)
+  for i = 1, #ids do
+    local id, value = ids[i], first and first + i - 1
+    answers[#answers + 1] = done_at_once(id, found[i], tail, fence, held[id], nil, value, whole)
+      or settle({ id, fence, owner, first and 'done', nil, nil, nil, value })
+  end
+  write_whole(whole, owner)
+end
+
+-- The same for settlements of one owner that have effects of their own.
+local function settle_row(items, answers)
+  local ids, owner, whole = {}, items[1][3], { ids = {}, rows = {} }
+  for i, item in ipairs(items) do
+    ids[i] = item[1]
+  end
+  local tail, found = '\0' .. owner .. '\0\0', call('HMGET', N .. 'message', unpack(ids))
+  local held = held_of(ids, found)
+  for i, item in ipairs(items) do
+    answers[#answers + 1] = done_at_once(ids[i], found[i], tail, item[2], held[ids[i]], item[10], item[8], whole)
+      or settle(item)
+  end
+  write_whole(whole, owner)
+end
+
+local function is_simple(item)
+  return item[4] == 'done' and item[10] and not (item[5] or item[9] or item[11])
+end
+
 local function settle_all(blob, by)
-  local answers = {}
-  for _, item in ipairs(cmsgpack.unpack(blob)) do
-    if type(item[2]) == 'table' then
-      settle_run(item, by, answers)
+  local answers, items, i = {}, cmsgpack.unpack(blob), 1
+  while items[i] do
+    local item, row = items[i], {}
+    while items[i] and is_simple(items[i]) and items[i][3] == item[3] do
+      row[#row + 1] = items[i]
+      i = i + 1
+    end
+    if #row > 0 then
+      settle_row(row, answers)
     else
-      answers[#answers + 1] = settle(item)
+      if type(item[2]) == 'table' then
+        settle_run(item, by, answers)
+      else
+        answers[#answers + 1] = settle(item)
+      end
+      i = i + 1
     end
   end
   return answers
