@@ -3,13 +3,13 @@
 -- ARGV  1 now; 2 owner; 3 lease in ms
 -- Returns nil for one that is not live, else the ids that were asked to stop
 -- O(stopped)
--- needs: owners room write
-local o = owner_of(ARGV[2])
-if not o then
+-- needs: room
+local raw = call('HGET', N .. 'owner', ARGV[2])
+if not raw then
   return false
 end
+local o = cmsgpack.unpack(raw) -- owners.lua says what is in it
 o[2], o[3] = now + ARGV[3], tonumber(ARGV[3])
-keep_owner(ARGV[2], o)
 make_room()
-write()
+call('HSET', N .. 'owner', ARGV[2], cmsgpack.pack(o))
 return call('SMEMBERS', N .. 'stop:' .. ARGV[2])
