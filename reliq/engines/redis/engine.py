@@ -115,7 +115,7 @@ class RedisEngine(RedisOperators, RedisStore):
         return [_published(p, one) for p, one in zip(sent, pack.unpack(told), strict=True)]
 
     def cancel(self, id: str, *, reason: str = "cancelled") -> Cancelled:
-        before = self._server.run("cancel", id.encode(), (pack.text(reason) or "").encode())
+        before = self._server.run_once("cancel", id.encode(), (pack.text(reason) or "").encode())
         if before < 0:
             return Cancelled("unknown")
         state = NAMES[before]

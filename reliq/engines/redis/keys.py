@@ -19,6 +19,7 @@ def namespace(app: str, prefix: str = PREFIX) -> str:
     record keys lapsing              the store: records, their keys in order, when they lapse
     index:                  + name   (sorted)  the store's ordered indexes
     idle: + queue, waiting                     who is to be told of work, of an ending
+    said: + call                               what a call was answered, in case the answer was lost
     queues version
     """
     return f"{{{prefix}:{app}}}:"

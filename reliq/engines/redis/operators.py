@@ -48,13 +48,13 @@ class RedisOperators:
             return False
         guards = _on_replay(record.payload)
         packed = pack.pack(pack.rows(guards)) if guards else b""
-        answer = self._server.run("replay", id.encode(), (queue or "").encode(), packed)
+        answer = self._server.run_once("replay", id.encode(), (queue or "").encode(), packed)
         if isinstance(answer, bytes):
             raise refused_replay(id, pack.found(guards, pack.unpack(answer)))
         return bool(answer)
 
     def remove(self, id: str) -> bool:
-        return bool(self._server.run("remove", id.encode()))
+        return bool(self._server.run_once("remove", id.encode()))
 
     def purge(self, queue: str) -> int:
         purged, last, done = 0, b"", 0

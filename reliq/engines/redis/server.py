@@ -8,6 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Sequence
+from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -109,12 +110,18 @@ class Server:
         self._pid = os.getpid()
         self._closed = False
         self.channel = channel(space)
+        self._calls = os.urandom(8).hex().encode() + b"-"
+        self._number = count()
 
     # --- calls ---
 
     def run(self, name: str, *arguments: bytes) -> Any:
         """Call a script; a connection that turns out to be lost is opened again, once."""
         return self.finish(self.begin(name, arguments))
+
+    def run_once(self, name: str, *arguments: bytes) -> Any:
+        """Call a script that would not answer the same when it is called again: the call has a name, told last."""
+        return self.run(name, *arguments, self._calls + b"%d" % next(self._number))
 
     def begin(self, name: str, arguments: Sequence[bytes]) -> Request:
         """Send a call; `finish` has its answer."""

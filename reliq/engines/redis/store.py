@@ -60,7 +60,7 @@ class RedisStore:
         return found
 
     def apply(self, guards: Sequence[Guard], effects: Sequence[Effect]) -> Applied:
-        told = pack.unpack(self._server.run("apply", pack.pack((pack.rows(guards), pack.rows(effects)))))
+        told = pack.unpack(self._server.run_once("apply", pack.pack((pack.rows(guards), pack.rows(effects)))))
         if isinstance(told, int):
             return Applied(True, skipped=told)
         return Applied(False, pack.found(guards, told))
@@ -81,7 +81,7 @@ class RedisStore:
         if not 1 <= len(key) <= 512:
             raise ValueError(f"A key has 1 to 512 characters, this one has {len(key)}")
         # Records keep their bytes as text in which each character is one byte, as they come in effects.
-        told = self._server.run(
+        told = self._server.run_once(
             "store",
             op,
             key.encode(),

@@ -1,11 +1,15 @@
 -- A new life for a failed message.
 -- KEYS  1 namespace
--- ARGV  1 now; 2 id; 3 queue, or ''; 4 its guards as MessagePack, or ''
+-- ARGV  1 now; 2 id; 3 queue, or ''; 4 its guards as MessagePack, or ''; 5 the call's name
+--       (lib/said.lua)
 -- Returns 1, or 0 where it has not failed, or what a guard found as MessagePack
 -- O(log m)
--- needs: finish guards write wake
+-- needs: finish guards said write wake
 local id = ARGV[2]
 local r = row(id)
+if said_before() then
+  return 1
+end
 if not r or r[STATE] ~= IS_FAILED then
   return 0
 end
@@ -29,4 +33,5 @@ take(guards, now)
 finish()
 write()
 wake()
+say(1)
 return 1

@@ -1,11 +1,15 @@
 -- One record of the store.
 -- KEYS  1 namespace
 -- ARGV  1 now; 2 get, put, add, swap, touch, drop or incr; 3 key; 4 data, or the number to add; 5 ttl in ms, or '';
---       6 holder, or ''; 7 version, or limit, or ''
+--       6 holder, or ''; 7 version, or limit, or ''; 8 the call's name (lib/said.lua)
 -- Returns a MessagePack of the record, of true or false, or of a sum as text; 'integer' where none stands
 -- O(log n)
--- needs: records write
+-- needs: records said write
 local op, key, data, holder = ARGV[2], ARGV[3], ARGV[4], ARGV[6] ~= '' and ARGV[6]
+local before = op ~= 'get' and said_before()
+if before then
+  return before
+end
 local ends, value = until_(tonumber(ARGV[5])), live(ARGV[3])
 local answer = value
 if op == 'put' then
@@ -41,4 +45,5 @@ elseif op == 'incr' then
   end
 end
 write()
-return cmsgpack.pack(answer)
+local told = cmsgpack.pack(answer)
+return answer and op ~= 'get' and say(told) or told
