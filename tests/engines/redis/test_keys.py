@@ -98,5 +98,10 @@ def test_after_all_lives_are_over_only_what_stands_is_left(connected: Connect, s
     clock.advance(100_000)
     while engine.reap().more:
         pass
-    left = {key.removeprefix("{reliq:shop}:") for key in keys(server)}
+    left = {key.removeprefix("{reliq:shop}:") for key in keys(server) if not is_going(server, key)}
     assert left <= set(STANDING), left
+
+
+def is_going(server: RedisServer, key: str) -> bool:
+    """What a call was answered goes by the server's own clock."""
+    return ":said:" in key and server.do("PTTL", key) <= 10_000
