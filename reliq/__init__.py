@@ -25,6 +25,7 @@ _NAMES = {
     "RunContext": "reliq.context",
     "Signature": "reliq.tasks",
     "Snooze": "reliq.verdicts",
+    "Tally": "reliq.counting",
     "Task": "reliq.tasks",
     "Verdict": "reliq.verdicts",
     "current": "reliq.context",
@@ -50,6 +51,7 @@ __all__ = [
     "RunContext",
     "Signature",
     "Snooze",
+    "Tally",
     "Task",
     "Verdict",
     "current",
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from reliq.context import PublishContext as PublishContext
     from reliq.context import RunContext as RunContext
     from reliq.context import current as current
+    from reliq.counting import Tally as Tally
     from reliq.errors import ReliqError as ReliqError
     from reliq.log import get_task_logger as get_task_logger
     from reliq.middleware import Join as Join

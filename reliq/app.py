@@ -337,6 +337,11 @@ class Reliq(AppNames):
                 self._engine_pid = os.getpid()
             return self._engine
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether this process has opened the broker, and not closed it."""
+        return self._engine is not None and self._engine_pid == os.getpid()
+
     def use_engine(self, engine: Engine, clock: Clock) -> Callable[[], None]:
         """Let the app use this engine and clock, for tests; the function that undoes it."""
         self._refuse_late_middleware()

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from reliq import Task
+from reliq import Tally, Task
 from reliq.cli import (
     Target,
     call_arguments,
@@ -19,11 +19,12 @@ from reliq.cli import (
     moment_utc,
     nothing_found,
     pass_target,
+    show_counters,
     table,
 )
 from reliq.ports import Value
 from reliq_idempotency.entry import Entry
-from reliq_idempotency.middleware import Idempotency
+from reliq_idempotency.middleware import COUNTS, Idempotency
 from reliq_idempotency.plan import PREFIX
 
 _KEY = re.compile(rf"(?:{PREFIX})?([0-9a-f]{{40}})\Z")
@@ -33,7 +34,7 @@ _LIVE = ("ready", "due", "leased")
 @click.group(no_args_is_help=True)
 @common_options
 def command() -> None:
-    """Keys of idempotency: show the record of one, or remove it."""
+    """Keys of idempotency: show the record of one, or remove it; counters."""
 
 
 def _which(function: Any) -> Any:
@@ -95,6 +96,20 @@ def rm(target: Target, /, what: str, force: bool, **call: Any) -> None:
         document({"key": key, "removed": removed, "message": entry.id})
     else:
         click.echo(f"{key} {'removed' if removed else 'was gone already'}")
+
+
+@command.command()
+@common_options
+@json_option
+@pass_target
+def counters(target: Target) -> None:
+    """Show what all processes of the app counted, by day.
+
+    joins: second sends that were given the handle of the first; replays: sends and runs that were given a stored
+    result; conflicts: sends that were refused, and runs that found another message unfinished; mismatches: keys that
+    were used with other arguments; stale_completions: runs that ended after they had lost their message.
+    """
+    show_counters(target, Tally("idem", COUNTS))
 
 
 def _key(

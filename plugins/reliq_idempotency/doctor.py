@@ -25,6 +25,12 @@ def complaints(app: Reliq, middleware: Idempotency) -> Iterator[str]:
             "step: use an engine (sqlite, memory, redis)"
         )
         return
+    mismatches = sum(counted.get("mismatches", 0) for counted in middleware.tally.read(app.broker).values())
+    if mismatches:
+        yield (
+            f"{mismatches:,} of the sends of the last days used a key again with other arguments, and were refused: "
+            "does the key name all that tells two calls apart? (reliq idem counters)"
+        )
     orphans = list(_orphans(app))
     if orphans:
         yield (

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
+from functools import partial
 from typing import Any, Unpack
 
 from reliq import (
@@ -15,23 +17,31 @@ from reliq import (
     PublishContext,
     Reliq,
     RunContext,
+    Tally,
     Task,
     Verdict,
 )
 from reliq.errors import BrokerUnavailable, GuardRefused, OptionError
 from reliq.ports import Published
 from reliq_idempotency import chosen, completion, doctor, duplicates, running
-from reliq_idempotency.counters import Counters
 from reliq_idempotency.options import Given, Idempotent
 from reliq_idempotency.plan import HEADER, KEY_HEADER, PREFIX, Plan
 
 _KEY = "idempotency_key"
+COUNTS = ("joins", "replays", "conflicts", "mismatches", "stale_completions")
 
 
 class Idempotency(Middleware):
     """A second send of the same call gives the first one's result.
 
     The arguments are the options for all tasks of the app; see `Idempotent`.
+
+    counters  what this process saw; `reliq idem counters` has the app's
+        joins              second sends that were given the handle of a message that had not ended
+        replays            second sends and runs that were given a stored result or failure
+        conflicts          second sends that were refused, and runs that found another message unfinished
+        mismatches         sends and runs whose key was used with other arguments
+        stale_completions  runs that ended after their message was taken from them; their result was refused
     """
 
     name = "idempotency"
@@ -39,11 +49,19 @@ class Idempotency(Middleware):
 
     def __init__(self, **options: Unpack[Given]) -> None:
         self.defaults = Idempotent().over(options, where="Idempotency(...)")
-        self.counters = Counters()
+        self.tally = Tally("idem", COUNTS)
         self._app: Reliq | None = None
+
+    @property
+    def counters(self) -> Counter[str]:
+        return self.tally.here
 
     def bind(self, app: Reliq) -> None:
         self._app = app
+
+    def shutdown(self, worker: Any) -> None:
+        """Write what was counted in the last seconds."""
+        self.tally.write(worker.app)
 
     def check_options(self, task: Task[..., Any], options: dict[str, Any]) -> None:
         """Refuse what cannot be used where the task is defined, or where it is called."""
@@ -130,7 +148,8 @@ class Idempotency(Middleware):
             if refused.guard != guard:
                 raise
             raising = effective.on_duplicate == "raise"
-            return duplicates.answer(ctx, plan, refused, raising=raising, count=self.counters.add)
+            count = partial(self.tally.add, ctx.app)
+            return duplicates.answer(ctx, plan, refused, raising=raising, count=count)
         return None
 
     # --- running ---
@@ -141,7 +160,7 @@ class Idempotency(Middleware):
         if plan is None:
             return None
         try:
-            return running.before(ctx, plan, self.counters.add)
+            return running.before(ctx, plan, partial(self.tally.settle, ctx))
         except BrokerUnavailable as error:
             return running.later(ctx, f"cannot see whether the key is free: {error}")
 
@@ -163,7 +182,7 @@ class Idempotency(Middleware):
         if ctx is None or ending.answer != "stale" or Plan.of(ctx.headers, ctx.id) is None:
             return
         if isinstance(ending.verdict, Done | Fail | Drop):
-            self.counters.add("stale_completions")
+            self.tally.add(ctx.app, "stale_completions")
 
 
 def _given(call: Mapping[str, Any]) -> dict[str, Any]:

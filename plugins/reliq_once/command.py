@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from reliq import Tally
 from reliq.cli import (
     Target,
     call_arguments,
@@ -17,19 +18,20 @@ from reliq.cli import (
     moment_utc,
     nothing_found,
     pass_target,
+    show_counters,
     table,
 )
 from reliq_once import conf
 from reliq_once.digests import digest
 from reliq_once.locks import Lock, locks, look, release
-from reliq_once.middleware import options_of
+from reliq_once.middleware import COUNTS, options_of
 from reliq_once.options import Once, seconds
 from reliq_once.ticket import LAST, LOCK, SLOT
 
 
 @click.group()
 def command() -> None:
-    """Locks of QueueOnce: explain, list, show, release."""
+    """Locks of QueueOnce: explain, list, show, release, counters."""
 
 
 @command.command()
@@ -147,6 +149,20 @@ def release_(target: Target, /, key: str, force: bool) -> None:
     if gone is None:
         raise nothing_found(f"{lock.key} has changed hands in this moment; nothing was removed")
     _tell(target, {"released": _data(gone)}, [f"released {gone.key}, which message {gone.holder} held"])
+
+
+@command.command()
+@common_options
+@json_option
+@pass_target
+def counters(target: Target) -> None:
+    """Show what all processes of the app counted, by day: conflicts, joins, superseded, busy, lapses.
+
+    conflicts: calls that found their key taken; joins: those of them that were given the other message's handle;
+    superseded: messages that gave way to a newer call; busy: starts that found all slots taken; lapses: locks that
+    lapsed before their message ran.
+    """
+    show_counters(target, Tally("once", COUNTS))
 
 
 # --- what is shown ---

@@ -13,7 +13,7 @@ from reliq.ports import Equals, Remove, Value
 from reliq_once.ticket import LOCK, SLOT, LockRecord, record_of
 
 if TYPE_CHECKING:
-    from reliq import Reliq
+    from reliq import Reliq, Tally
 
 _PAGE = 500
 _LOOK_AT = 5_000  # locks that a doctor examines: each costs a look at its message
@@ -117,6 +117,20 @@ def orphans(app: Reliq, *, most: int = 5) -> Iterator[str]:
         yield f"... and {len(found) - most:,} more: reliq once list --orphans"
     if len(looked_at) == _LOOK_AT:
         yield f"only the first {_LOOK_AT:,} locks were looked at; reliq once list --orphans looks at all"
+
+
+def lapses(app: Reliq, tally: Tally) -> Iterator[str]:
+    """Whether timeouts are too short for how long messages wait; for `reliq doctor`."""
+    try:
+        days = tally.read(app.broker)
+    except BrokerError:
+        return  # told already
+    lapsed = sum(counted.get("lapses", 0) for counted in days.values())
+    if lapsed:
+        yield (
+            f"{lapsed:,} of the locks of the last days lapsed before their messages ran, so a second copy could be "
+            "queued: give a timeout that is longer than messages wait (reliq once counters)"
+        )
 
 
 def _is_orphan(lock: Lock) -> bool:

@@ -8,11 +8,23 @@ from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from reliq import Drop, Join, Middleware, PublishContext, Retry, RunContext, Snooze, Task, Verdict, keys
+from reliq import (
+    Drop,
+    Join,
+    Middleware,
+    PublishContext,
+    Retry,
+    RunContext,
+    Snooze,
+    Tally,
+    Task,
+    Verdict,
+    keys,
+)
 from reliq.errors import BrokerError, GuardRefused, OptionError
 from reliq.ports import Published, Put, Remove
 from reliq_once import conf
-from reliq_once.locks import orphans
+from reliq_once.locks import lapses, orphans
 from reliq_once.options import Once
 from reliq_once.placing import Place
 from reliq_once.refusal import refusal
@@ -22,6 +34,7 @@ from reliq_once.ticket import HEADER, VERSION, Newer, Ticket, ticket_of, write
 if TYPE_CHECKING:
     from reliq import Reliq
 
+COUNTS = ("conflicts", "joins", "superseded", "busy", "lapses")
 UPGRADE_AFTER = 60.0  # seconds until a message of a newer publisher is looked at again
 _COMES_AGAIN = (Retry, Snooze)
 logger = logging.getLogger("reliq.once")
@@ -30,7 +43,7 @@ logger = logging.getLogger("reliq.once")
 class QueueOnceMiddleware(Middleware):
     """Locks for tasks with `base=QueueOnce`, and in an app's list for every task that has `once=`.
 
-    counters  what this process saw: conflicts, joins, lapses, superseded, busy
+    counters  what this process saw: conflicts, joins, lapses, superseded, busy; `reliq once counters` has the app's
     """
 
     name = "once"
@@ -38,10 +51,14 @@ class QueueOnceMiddleware(Middleware):
     requires_outer = ("idempotency",)  # which joins a duplicate that this one would refuse
 
     def __init__(self) -> None:
-        self.counters: Counter[str] = Counter()
+        self.tally = Tally("once", COUNTS)
         self._apps: WeakSet[Reliq] = WeakSet()
         self._of_task: WeakKeyDictionary[Task[..., Any], Once] = WeakKeyDictionary()
         self._said: set[tuple[str, str]] = set()
+
+    @property
+    def counters(self) -> Counter[str]:
+        return self.tally.here
 
     def bind(self, app: Reliq) -> None:
         """Make `app.conf.ONCE` known."""
@@ -54,12 +71,17 @@ class QueueOnceMiddleware(Middleware):
             if (complaint := conf.unused(app)) is not None:
                 yield complaint
             yield from orphans(app)
+            yield from lapses(app, self.tally)
 
     def check_options(self, task: Task[..., Any], options: dict[str, Any]) -> None:
         """Refuse unknown options, what contradicts itself, and key names that are no parameter."""
         if "once" in options:
             once = _merged(task, options["once"])
             keys.check_keys(task.compiled.parameters, once.keys, task=f"Task {task.name!r}")
+
+    def shutdown(self, worker: Any) -> None:
+        """Write what was counted in the last seconds."""
+        self.tally.write(worker.app)
 
     # --- the publish ---
 
@@ -77,10 +99,10 @@ class QueueOnceMiddleware(Middleware):
         except GuardRefused as refused:
             if getattr(refused.guard, "key", None) != place.ticket.key:
                 raise
-            self.counters["conflicts"] += 1
+            self.tally.add(ctx.app, "conflicts")
             conflict = refusal(ctx, place, refused)
             if place.once.conflict == "join" and conflict.existing_id is not None:
-                self.counters["joins"] += 1
+                self.tally.add(ctx.app, "joins")
                 return Join(conflict.existing_id)
             if place.once.conflict != "drop":
                 raise conflict from None
@@ -119,7 +141,7 @@ class QueueOnceMiddleware(Middleware):
                 reason=f"its once-lock has version {ticket.v}, this worker reads {VERSION}: upgrade the workers first",
             )
         try:
-            return start(ctx, ticket, self.counters)
+            return start(ctx, ticket, self.tally)
         except BrokerError as error:
             if ticket.run_anyway:
                 logger.warning("message %s runs though its lock could not be looked at: %s", ctx.id, error)

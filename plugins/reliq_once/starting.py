@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import Counter
 from dataclasses import dataclass
 
-from reliq import Drop, Fail, RunContext, Snooze, Verdict
+from reliq import Drop, Fail, RunContext, Snooze, Tally, Verdict
 from reliq.ports import Add, Effect, Leased, Put, Remove
 from reliq_once.ticket import VERSION, LockRecord, Ticket, write
 
@@ -34,11 +33,11 @@ def first_record(ctx: RunContext, ticket: Ticket) -> LockRecord:
     return LockRecord(VERSION, ctx.task.name, ticket.frees, ticket.hold, ticket.first, since=now)
 
 
-def start(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict | None:
+def start(ctx: RunContext, ticket: Ticket, tally: Tally) -> Verdict | None:
     """None: run.  At most one step on the store in the common case; two where something is in the way."""
     record = LockRecord(VERSION, ctx.task.name, ticket.frees, ticket.hold, since=ctx.app.clock.now_ms())
     if not ticket.lets_go and not ticket.slots and not (ticket.newest and ticket.frees == "s"):
-        if not _adopt(ctx, ticket, record, counters):
+        if not _adopt(ctx, ticket, record, tally):
             return _lost()
         ctx.state[STARTED] = Started(record)
         return None
@@ -50,15 +49,15 @@ def start(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict | 
         return _lost()
     slot, mine = entered
     if slot is None and ticket.slots:
-        return _superseded(ctx, ticket, counters) or _busy(ctx, ticket, counters)
+        return _superseded(ctx, ticket, tally) or _busy(ctx, ticket, tally)
     ctx.state[STARTED] = Started(record, slot)
     again = ctx.delivery.attempt > 1 or ctx.delivery.snoozes > 0
     if mine and not again:
         return None
-    verdict = _superseded(ctx, ticket, counters)
+    verdict = _superseded(ctx, ticket, tally)
     # Later on, a message that lets go has let go at its first start.
     if verdict is None and not mine and (ticket.newest or not again):
-        _lapsed(ctx, ticket, counters, "it runs without")
+        _lapsed(ctx, ticket, tally, "it runs without")
     return verdict
 
 
@@ -93,7 +92,7 @@ def _lost() -> Drop:
     return Drop("this run has lost its message")
 
 
-def _superseded(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict | None:
+def _superseded(ctx: RunContext, ticket: Ticket, tally: Tally) -> Verdict | None:
     """Give way to a newer call: one that was accepted after this message had been claimed."""
     if not (ticket.newest and ticket.frees == "s"):
         return None
@@ -101,12 +100,12 @@ def _superseded(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verd
     newest = ctx.id if last is None else last.data.decode()
     if newest == ctx.id:
         return None
-    counters["superseded"] += 1
+    tally.settle(ctx, "superseded")
     return Drop(f"superseded by the newer call {newest}")
 
 
-def _busy(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict:
-    counters["busy"] += 1
+def _busy(ctx: RunContext, ticket: Ticket, tally: Tally) -> Verdict:
+    tally.settle(ctx, "busy")
     many = f"{ticket.slots} of its key run{'s' if ticket.slots == 1 else ''} already"
     if ticket.busy == "drop":
         return Drop(many)
@@ -116,7 +115,7 @@ def _busy(ctx: RunContext, ticket: Ticket, counters: Counter[str]) -> Verdict:
     return Snooze(wait * random.uniform(0.75, 1.25), reason=many)
 
 
-def _adopt(ctx: RunContext, ticket: Ticket, record: LockRecord, counters: Counter[str]) -> bool:
+def _adopt(ctx: RunContext, ticket: Ticket, record: LockRecord, tally: Tally) -> bool:
     """A lock that lapsed while its message waited never stops it: it is taken again if it is free, and reported.
 
     False: this run has lost its message, so there is nothing to take.
@@ -135,12 +134,12 @@ def _adopt(ctx: RunContext, ticket: Ticket, record: LockRecord, counters: Counte
         return True
     holder = applied.found.value.holder if applied.found is not None and applied.found.value else None
     what = f"message {holder} has it now, so two of one key may run" if holder else "it was taken again"
-    _lapsed(ctx, ticket, counters, what)
+    _lapsed(ctx, ticket, tally, what)
     return True
 
 
-def _lapsed(ctx: RunContext, ticket: Ticket, counters: Counter[str], what: str) -> None:
-    counters["lapses"] += 1
+def _lapsed(ctx: RunContext, ticket: Ticket, tally: Tally, what: str) -> None:
+    tally.settle(ctx, "lapses")
     logger.warning(
         "once.lapsed: the lock of message %s (%s) lapsed while it waited: its timeout is %.0f s, and it starts %.0f s "
         "after its due time; %s",

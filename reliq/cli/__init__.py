@@ -24,6 +24,7 @@ _NAMES = {
     "moment_utc": "reliq.cli.show",
     "nothing_found": "reliq.cli.failure",
     "pass_target": "reliq.cli.target",
+    "show_counters": "reliq.cli.counters",
     "table": "reliq.cli.show",
 }
 
@@ -37,12 +38,14 @@ __all__ = [
     "moment_utc",
     "nothing_found",
     "pass_target",
+    "show_counters",
     "table",
 ]
 
 if TYPE_CHECKING:
     from reliq.cli.call import call_arguments as call_arguments
     from reliq.cli.call import find_task as find_task
+    from reliq.cli.counters import show_counters as show_counters
     from reliq.cli.failure import nothing_found as nothing_found
     from reliq.cli.show import document as document
     from reliq.cli.show import moment_utc as moment_utc

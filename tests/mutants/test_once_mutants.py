@@ -99,10 +99,10 @@ PATCHES = (
     Patch(
         "the key is computed again at the worker",
         "middleware.py",
-        "            return start(ctx, ticket, self.counters)\n",
+        "            return start(ctx, ticket, self.tally)\n",
         "            again = keys.digest(ctx.task.name, {'a': ctx.args[0]} if ctx.args else {})\n"
         "            ticket = type(ticket)(ticket.v, again, ticket.ttl, ticket.frees)\n"
-        "            return start(ctx, ticket, self.counters)\n",
+        "            return start(ctx, ticket, self.tally)\n",
         memory(MODES, "never_computed_again"),
     ),
     Patch(

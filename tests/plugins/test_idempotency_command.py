@@ -149,3 +149,10 @@ def test_the_doctor_tells_of_keys_that_outlive_results_and_of_keys_held_by_nobod
     out = click.testing.CliRunner().invoke(main, ["doctor", "-A", "idem_shop:app", "--json"]).stdout
     said = [found["found"] for found in json.loads(out) if found["what"] == "middleware idempotency"]
     assert len(said) == 2 and "idem_shop.long" in said[0] and "reliq idem rm idem:x" in said[1]
+
+
+def test_counters_are_those_of_all_processes(shop):
+    assert shop.call("charge", "1") == shop.call("charge", "1")
+    ((_, counted),) = shop.json("idem", "counters")["days"].items()
+    assert counted == {"joins": 1}
+    assert "stale_completions" in shop.run("idem", "counters")

@@ -191,3 +191,14 @@ def test_a_dead_letter_whose_key_is_taken_is_not_retried_and_says_why(shop):
 def test_why_tells_which_key_a_message_holds(shop):
     id = shop.call("rebuild", "7")
     assert "once:" in shop.run("why", id)
+
+
+def test_counters_are_those_of_all_processes(shop):
+    assert "Nothing was counted in the last 8 days." in shop.run("once", "counters")
+    shop.call("daily")
+    for _ in range(2):
+        shop.run("call", "daily", code=1)
+    told = shop.json("once", "counters")
+    ((_, counted),) = told["days"].items()
+    assert counted["conflicts"] >= 1 and told["counts"][0] == "conflicts"
+    assert "conflicts" in shop.run("once", "counters") and "lapses" in shop.run("once", "counters")
