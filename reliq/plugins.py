@@ -73,6 +73,18 @@ def installed() -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group="reliq.plugins")}
 
 
+def owner_of_option(option: str) -> str | None:
+    """The installed middleware that has this task or call option, for the error where it is not switched on."""
+    for name, point in installed().items():
+        try:
+            options = point.load().options
+        except (ImportError, AttributeError):
+            continue
+        if option in options:
+            return name
+    return None
+
+
 def load(point: EntryPoint) -> Any:
     """The object of an entry point; `MissingExtra` says what to install."""
     try:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
 from reliq.errors import CeleryNameError, OptionError
+from reliq.plugins import owner_of_option
 
 
 class Name(NamedTuple):
@@ -94,6 +95,12 @@ def translate(
 
 
 def _unknown(name: str, names: Iterable[str], where: str) -> str:
+    owner = owner_of_option(name)
+    if owner is not None:
+        return (
+            f"{where} has no option {name!r}: it belongs to the middleware {owner!r}, which this task does not have; "
+            f"Reliq(..., middleware=[{owner!r}]) switches it on for the app"
+        )
     near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=0.6)
     hint = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(sorted(names))}"
     return f"{where} has no option {name!r}{hint}"

@@ -68,7 +68,7 @@ class Bench:
 
     @property
     def counts(self):
-        return {name: n for name, n in self.middleware.counters.snapshot().items() if n}
+        return {name: n for name, n in self.middleware.counters.items() if n}
 
 
 @pytest.fixture
@@ -747,6 +747,20 @@ def test_a_key_held_by_a_message_that_does_not_exist_is_told_and_a_run_takes_it(
     assert first.get(0) == "paid" and bench.holders() == [first.id]
 
 
+@pytest.mark.parametrize("option", [{"idempotency_key": "order-1"}, {"idempotency": True}])
+def test_an_app_without_the_middleware_says_where_its_options_belong(clock, engine, option):
+    app = Reliq("shop", broker="memory://")
+    undo = app.use_engine(engine, clock)
+    work = app.task(name="work")(lambda n: None)
+    with pytest.raises(
+        OptionError, match="it belongs to the middleware 'idempotency', which this task"
+    ) as caught:
+        work.using(**option).delay(1)
+    assert "Reliq(..., middleware=['idempotency']) switches it on" in str(caught.value)
+    assert engine.audit().accepted == 0
+    undo()
+
+
 # --- stale runs ---
 
 
@@ -841,6 +855,7 @@ def test_the_same_key_finds_a_message_whose_publish_was_never_answered(bench, cl
 def test_a_run_that_cannot_see_its_key_waits(bench, clock):
     work = bench.task(lambda n: "paid")
     first = work.delay(1)
+    bench.engine.store_touch(bench.middleware.key_of(work, (1,)))  # somebody was here, so every engine looks
     undo = bench.app.use_engine(Loses(bench.engine, ("store_get",), after=False), clock)
     bench.run()
     assert bench.ran == [] and first.record().snoozes == 1 and "cannot see" in first.record().reason

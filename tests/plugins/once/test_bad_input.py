@@ -179,8 +179,11 @@ def test_the_key_of_a_call_by_name_is_that_of_the_task_where_it_is_defined(make_
 
 
 def test_without_the_middleware_in_the_list_a_call_by_name_has_no_such_option(bench):
-    with pytest.raises(OptionError, match="has no option 'once'"):
+    with pytest.raises(
+        OptionError, match="has no option 'once': it belongs to the middleware 'once'"
+    ) as caught:
         bench.app.send_task("far.away", once={})
+    assert "Reliq(..., middleware=['once'])" in str(caught.value)
 
 
 # --- the store fails ---
