@@ -41,3 +41,12 @@ class Certificates:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, self.key)
         return context
+
+    def settings(self) -> dict[str, str]:
+        """For the configuration of a Redis with this certificate; it asks its clients for none."""
+        return {
+            "tls-ca-cert-file": str(self.authority),
+            "tls-cert-file": str(self.certificate),
+            "tls-key-file": str(self.key),
+            "tls-auth-clients": "no",
+        }

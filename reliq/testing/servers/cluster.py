@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote, urlencode
 
 from reliq.testing.servers.binaries import Binary
+from reliq.testing.servers.certificates import Certificates
 from reliq.testing.servers.process import until
 from reliq.testing.servers.single import RedisServer
 
@@ -15,11 +20,30 @@ _SLOTS = 16_384
 
 
 class RedisCluster:
-    """Three masters (by default) that share the slots evenly; seconds to start, so one cluster serves many tests."""
+    """Three masters (by default) that share the slots evenly; seconds to start, so one cluster serves many tests.
 
-    def __init__(self, *, masters: int = 3, binary: Binary | None = None) -> None:
+    password    of every node
+    tls         all of them speak TLS with all, of one authority; needs a binary that has it
+    """
+
+    def __init__(
+        self,
+        *,
+        masters: int = 3,
+        password: str | None = None,
+        tls: bool = False,
+        binary: Binary | None = None,
+    ) -> None:
         settings = {"cluster-enabled": "yes", "cluster-node-timeout": "1000"}
-        self.nodes = [RedisServer(binary=binary, settings=settings) for _ in range(masters)]
+        if tls:
+            settings |= {"tls-cluster": "yes", "tls-replication": "yes"}
+        self.folder = Path(tempfile.mkdtemp(prefix="reliq-"))
+        self.certificates = Certificates.make(self.folder) if tls else None
+        self.password = password
+        self.nodes = [
+            RedisServer(binary=binary, password=password, tls=self.certificates or False, settings=settings)
+            for _ in range(masters)
+        ]
 
     def __enter__(self) -> RedisCluster:
         try:
@@ -36,13 +60,16 @@ class RedisCluster:
         """End all nodes; twice is harmless."""
         for node in self.nodes:
             node.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def url(self) -> str:
         """`redis+cluster://HOST:PORT,HOST:PORT,HOST:PORT`."""
-        return "redis+cluster://" + ",".join(
-            f"{host}:{port}" for host, port in (n.address for n in self.nodes)
-        )
+        login = f":{quote(self.password, safe='')}@" if self.password else ""
+        hosts = ",".join(f"{host}:{port}" for host, port in (n.peer_address for n in self.nodes))
+        if self.certificates is None:
+            return f"redis+cluster://{login}{hosts}"
+        return f"rediss+cluster://{login}{hosts}?" + urlencode({"ssl_ca_certs": self.certificates.authority})
 
     def flush(self) -> None:
         """Empty all nodes."""
@@ -88,7 +115,8 @@ class RedisCluster:
 
     def move_key(self, key: str, source: RedisServer, target: RedisServer) -> None:
         """Move one key of a slot that is moving."""
-        source.do("MIGRATE", *target.address, key, 0, 5000)
+        login = ("AUTH", self.password) if self.password else ()
+        source.do("MIGRATE", *target.peer_address, key, 0, 5000, *login)
 
     def _form(self) -> None:
         for node in self.nodes:
@@ -98,7 +126,7 @@ class RedisCluster:
             node.do("CLUSTER", "ADDSLOTS", *range(n * share, min((n + 1) * share, _SLOTS)))
             node.do("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
         for node in self.nodes[1:]:
-            self.nodes[0].do("CLUSTER", "MEET", *node.address)
+            self.nodes[0].do("CLUSTER", "MEET", *node.peer_address)
         until(self._is_formed, seconds=30, what=lambda: f"no cluster: {self.nodes[0].do('CLUSTER', 'INFO')}")
 
     def _is_formed(self) -> bool:

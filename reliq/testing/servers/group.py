@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
+from urllib.parse import quote, urlencode
 
 from reliq.testing.servers.binaries import Binary
+from reliq.testing.servers.certificates import Certificates
 from reliq.testing.servers.process import until
 from reliq.testing.servers.single import RedisServer
 from reliq.testing.servers.talk import Said
 
 __all__ = ["SentinelGroup"]
 
-_DOWN_AFTER = 500  # ms without an answer before a sentinel holds a server for dead
+# ms without an answer before a sentinel holds a server for dead.  It asks every second, the first time a second after
+# it has turned to a server, so with less it takes each new master for dead as well.
+_DOWN_AFTER = 1500
 
 
 class SentinelGroup:
@@ -22,7 +28,11 @@ class SentinelGroup:
 
     Seconds to start, so one group serves many tests: `heal()` makes it whole again after a fail-over.
 
-    appendonly  where the servers keep nothing, one that is taken for the master when it is started again empties all
+    appendonly         where the servers keep nothing, one that is taken for the master when it is started again
+                       empties all
+    password           of the servers
+    sentinel_password  of the sentinels, which have one of their own
+    tls                all of them speak TLS with all, of one authority; needs a binary that has it
     """
 
     def __init__(
@@ -31,12 +41,31 @@ class SentinelGroup:
         name: str = "reliq",
         replicas: int = 2,
         appendonly: Literal["no", "everysec", "always"] = "no",
+        password: str | None = None,
+        sentinel_password: str | None = None,
+        tls: bool = False,
         binary: Binary | None = None,
     ) -> None:
         self.name = name
-        self.servers = [RedisServer(binary=binary, appendonly=appendonly) for _ in range(1 + replicas)]
+        self.folder = Path(tempfile.mkdtemp(prefix="reliq-"))
+        self.certificates = Certificates.make(self.folder) if tls else None
         self.sentinels: Sequence[RedisServer] = []
+        self.password = password
+        self.sentinel_password = sentinel_password
         self._binary = binary
+        settings = {"tls-replication": "yes"} if tls else {}
+        if password:
+            settings["masterauth"] = password
+        self.servers = [
+            RedisServer(
+                binary=binary,
+                appendonly=appendonly,
+                password=password,
+                tls=self.certificates or False,
+                settings=settings,
+            )
+            for _ in range(1 + replicas)
+        ]
 
     def __enter__(self) -> SentinelGroup:
         try:
@@ -44,7 +73,7 @@ class SentinelGroup:
                 server.start()
             for server in self.servers[1:]:
                 server.follow(self.servers[0])
-            self.sentinels = _sentinels(self.name, self.servers, self._binary)
+            self.sentinels = _sentinels(self, self._binary)
             for sentinel in self.sentinels:
                 sentinel.start()
             everyone = len(self.servers) - 1
@@ -61,18 +90,26 @@ class SentinelGroup:
         """End all of them; twice is harmless."""
         for server in (*self.sentinels, *self.servers):
             server.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     @property
     def url(self) -> str:
-        """`redis+sentinel://HOST:PORT,HOST:PORT,HOST:PORT/NAME`."""
-        hosts = ",".join(f"{host}:{port}" for host, port in (s.address for s in self.sentinels))
-        return f"redis+sentinel://{hosts}/{self.name}"
+        """`redis+sentinel://HOST:PORT,HOST:PORT,HOST:PORT/NAME`, with all that is needed to log in."""
+        hosts = ",".join(f"{host}:{port}" for host, port in (s.peer_address for s in self.sentinels))
+        login = f":{quote(self.password, safe='')}@" if self.password else ""
+        query = {}
+        if self.sentinel_password:
+            query["sentinel_password"] = self.sentinel_password
+        if self.certificates:
+            query["ssl_ca_certs"] = str(self.certificates.authority)
+        scheme = "rediss" if self.certificates else "redis"
+        return f"{scheme}+sentinel://{login}{hosts}/{self.name}" + (f"?{urlencode(query)}" if query else "")
 
     @property
     def master(self) -> RedisServer:
         """The server that the sentinels call the master now."""
         host, port = self._asked().do("SENTINEL", "GET-MASTER-ADDR-BY-NAME", self.name)
-        return next(s for s in self.servers if s.address == (host, int(port)))
+        return next(s for s in self.servers if s.peer_address == (host, int(port)))
 
     @property
     def replicas(self) -> list[RedisServer]:
@@ -165,9 +202,9 @@ class SentinelGroup:
                 continue
             info = server.info("replication")
             at = (info.get("master_host"), int(info.get("master_port", 0)))
-            if at != master.address:
-                server.do("REPLICAOF", *master.address)
-            in_step &= at == master.address and info.get("master_link_status") == "up"
+            if at != master.peer_address:
+                server.do("REPLICAOF", *master.peer_address)
+            in_step &= at == master.peer_address and info.get("master_link_status") == "up"
         return in_step
 
     def _tails(self) -> str:
@@ -178,39 +215,54 @@ class SentinelGroup:
 class _Sentinel(RedisServer):
     """A server that keeps its whole state in its configuration file."""
 
-    first = ""  # what the file says before the first start
+    def __init__(self, group: SentinelGroup, binary: Binary | None) -> None:
+        super().__init__(
+            binary=binary,
+            password=group.sentinel_password,
+            tls=group.certificates or False,
+            settings={"tls-replication": "yes"} if group.certificates else {},
+        )
+        self.id = secrets.token_hex(20)
+        self.first: Sequence[str] = ()  # what the file says before the first start
 
     def _arguments(self) -> list[str | Path]:
         conf = self.folder / "sentinel.conf"
         if not conf.exists():
-            conf.write_text(self.first)
+            conf.write_text("".join(f"{line}\n" for line in self.first))
         return [conf, "--sentinel"]
 
+    def lines(self) -> Iterator[str]:
+        """Where it listens."""
+        yield f"port {self.address[1]}"
+        yield "bind 127.0.0.1"
+        yield f"unixsocket {self.socket}"
+        yield f"dir {self.folder}"
+        if self.password:
+            yield f'requirepass "{self.password}"'
+            yield f'sentinel sentinel-pass "{self.password}"'
+        if self.certificates is not None:
+            yield f"tls-port {self.peer_address[1]}"
+            yield "tls-replication yes"
+            yield from (f"{name} {value}" for name, value in self.certificates.settings().items())
 
-def _sentinels(name: str, servers: Sequence[RedisServer], binary: Binary | None) -> list[_Sentinel]:
+
+def _sentinels(group: SentinelGroup, binary: Binary | None) -> list[_Sentinel]:
     """Sentinels that know one another and the replicas from the start: to find out by themselves takes them seconds."""
-    sentinels = [_Sentinel(binary=binary) for _ in range(3)]
-    ids = [secrets.token_hex(20) for _ in sentinels]
-    host, port = servers[0].address
-    for sentinel, id in zip(sentinels, ids, strict=True):
-        known = [f"known-replica {name} {s.address[0]} {s.address[1]}" for s in servers[1:]]
-        known += [
-            f"known-sentinel {name} {s.address[0]} {s.address[1]} {other}"
-            for s, other in zip(sentinels, ids, strict=True)
-            if s is not sentinel
-        ]
-        lines = [
-            f"myid {id}",
-            f"monitor {name} {host} {port} 2",
-            f"down-after-milliseconds {name} {_DOWN_AFTER}",
-            f"failover-timeout {name} 2000",
-            f"parallel-syncs {name} 2",
-            *known,
-        ]
-        sentinel.first = (
-            f"port {sentinel.address[1]}\nbind 127.0.0.1\nunixsocket {sentinel.socket}\ndir {sentinel.folder}\n"
-            + "".join(f"sentinel {line}\n" for line in lines)
-        )
+    name, sentinels = group.name, [_Sentinel(group, binary) for _ in range(3)]
+    host, port = group.servers[0].peer_address
+    watched = [
+        f"monitor {name} {host} {port} 2",
+        f"down-after-milliseconds {name} {_DOWN_AFTER}",
+        f"failover-timeout {name} 2000",
+        f"parallel-syncs {name} 2",
+        *([f'auth-pass {name} "{group.password}"'] if group.password else []),
+        *(f"known-replica {name} {s.peer_address[0]} {s.peer_address[1]}" for s in group.servers[1:]),
+    ]
+    for sentinel in sentinels:
+        others = [other for other in sentinels if other is not sentinel]
+        known = [f"known-sentinel {name} {o.peer_address[0]} {o.peer_address[1]} {o.id}" for o in others]
+        told = [f"sentinel {line}" for line in (f"myid {sentinel.id}", *watched, *known)]
+        sentinel.first = (*sentinel.lines(), *told)
     return sentinels
 
 

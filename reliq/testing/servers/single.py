@@ -34,7 +34,8 @@ class RedisServer:
     maxmemory   bytes; `policy` says what happens then
     password    of the default user
     users       ACL rules by name, say {"shop": ">secret ~{reliq:shop}* &* +@all"}; the kit keeps a user of its own
-    tls         speak TLS on `tls_address` as well, with a certificate of a throw-away authority in `certificates`
+    tls         speak TLS on `tls_address` as well, with a certificate of a throw-away authority in `certificates`, or
+                with the one that is given
     settings    anything else for its configuration file
     binary      the one to run, else `find_redis()`
 
@@ -49,7 +50,7 @@ class RedisServer:
         policy: str = "noeviction",
         password: str | None = None,
         users: Mapping[str, str] | None = None,
-        tls: bool = False,
+        tls: bool | Certificates = False,
         settings: Mapping[str, str] | None = None,
         binary: Binary | None = None,
     ) -> None:
@@ -84,7 +85,7 @@ class RedisServer:
         if self.binary.name == "valkey" or self.binary.version >= (7,):
             self._settings["enable-debug-command"] = "local"
         if tls:
-            self.certificates = Certificates.make(self.folder)
+            self.certificates = Certificates.make(self.folder) if tls is True else tls
             self.tls_address = ("127.0.0.1", free_port())
         self._settings |= settings or {}
 
@@ -204,6 +205,12 @@ class RedisServer:
         user, password = self._admin
         return Talk(self.socket, user="" if user == "default" else user, password=password)
 
+    @property
+    def peer_address(self) -> tuple[str, int]:
+        """Where servers of its group reach it."""
+        ciphered = self._settings.get("tls-replication") == "yes"
+        return self.tls_address if ciphered and self.tls_address is not None else self.address
+
     def info(self, section: str = "everything") -> dict[str, str]:
         """`INFO`, as name and value."""
         lines = str(self.do("INFO", section)).splitlines()
@@ -226,11 +233,11 @@ class RedisServer:
         if master is None:
             self.do("REPLICAOF", "NO", "ONE")
             return
-        self.do("REPLICAOF", *master.address)
+        self.do("REPLICAOF", *master.peer_address)
         until(
             lambda: self.info("replication").get("master_link_status") == "up",
             seconds=15,
-            what=lambda: f"{self.address} does not follow {master.address}:\n{self.process.tail()}",
+            what=lambda: f"{self.address} does not follow {master.peer_address}:\n{self.process.tail()}",
         )
 
     # --- parts ---
@@ -250,13 +257,7 @@ class RedisServer:
         found = {"port": str(self.address[1]), **self._settings}
         if self.tls_address is not None and self.binary.has_tls:
             assert self.certificates is not None
-            found |= {
-                "tls-port": str(self.tls_address[1]),
-                "tls-ca-cert-file": str(self.certificates.authority),
-                "tls-cert-file": str(self.certificates.certificate),
-                "tls-key-file": str(self.certificates.key),
-                "tls-auth-clients": "no",
-            }
+            found |= {"tls-port": str(self.tls_address[1]), **self.certificates.settings()}
         return found
 
     def _write_users(self, users: Mapping[str, str]) -> Path:
