@@ -7,9 +7,7 @@ import re
 # What follows `user:` is a password unless it reads as a port.  It may hold a raw `/` or `@`, so the match runs to the
 # last `@` of the word: printing too little of a URL is harmless, printing too much is not.
 _USERINFO = re.compile(r"(\b[a-zA-Z][a-zA-Z0-9+.\-]*://[^\s:/@\"']*):(?!\d+(?:[/?#,]|$|\s))[^\s\"'<>]*@")
-_PARAMETER = re.compile(
-    r"([?&;](?:password|passwd|token|secret|api_?key|ssl_keyfile_password)=)[^&;\s\"']+", re.IGNORECASE
-)
+_PARAMETER = re.compile(r"([?&;](?:\w*password|passwd|token|secret|api_?key)=)[^&;\s\"']+", re.IGNORECASE)
 
 HIDDEN = "***"
 

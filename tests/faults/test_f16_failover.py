@@ -14,6 +14,7 @@ from tests.faults.rig import Producing, Rig
 
 ALLOWED = 5.0  # seconds from the promotion until everybody consumes
 LAG = 1.0  # seconds of what was confirmed that a replica may not have
+LEFT = 2.0  # seconds after which everybody has left a master that was replaced while it lives
 
 
 class SentinelGround:
@@ -57,6 +58,24 @@ def fail_over(rig: Rig, group: SentinelGroup, *, times: int) -> None:
     assert report.confirmed > 50 * times
 
 
+def replace_living_master(rig: Rig, group: SentinelGroup) -> None:
+    """The master is replaced while it lives, and takes writes until a sentinel tells it, which is in ten seconds."""
+    with rig.fleet(size=2, lease=10.0) as fleet:
+        with Producing(rig, fault_app.work, 1, 0.005):
+            rig.await_busy(fleet, 30)
+            old, begun = group.master, time.monotonic()
+            group.fail_over()
+            promoted = time.monotonic()
+            rig.await_true(lambda: old.info("replication")["role"] == "slave", 60)
+            print(f"took writes for {time.monotonic() - promoted:.2f} s after its replacement")
+            rig.await_busy(fleet, ALLOWED)
+        rig.await_drained(60)
+        fleet.stop()
+    report = rig.check_but_for([promoted + LEFT], LAG + LEFT + promoted - begun, max_crashes=20)
+    print(f"lost {len(report.lost)} of {report.confirmed}: confirmed by the old master")
+    assert report.confirmed > 100
+
+
 def _is_master(server: RedisServer, dead: RedisServer) -> bool:
     return server is not dead and server.info("replication")["role"] == "master"
 
@@ -69,6 +88,11 @@ def _all_follow(group: SentinelGroup) -> bool:
 
 def test_workers_follow_a_fail_over(rig: Rig, ground: SentinelGround) -> None:
     fail_over(rig, ground.group, times=1)
+
+
+@pytest.mark.full
+def test_workers_leave_a_master_that_was_replaced_while_it_lives(rig: Rig, ground: SentinelGround) -> None:
+    replace_living_master(rig, ground.group)
 
 
 @pytest.mark.full

@@ -160,6 +160,10 @@ def test_passwords_are_not_printed() -> None:
         ("redis://u:p/w@x@h/0", "redis://u:***@h/0"),
         ("redis://h:6379/0?mail=a@b", "redis://h:6379/0?mail=a@b"),
         ("amqp://h/?password=abc&x=1", "amqp://h/?password=***&x=1"),
+        (
+            "redis+sentinel://h/m?sentinel_password=abc&ssl_password=d&ssl_keyfile_password=e",
+            "redis+sentinel://h/m?sentinel_password=***&ssl_password=***&ssl_keyfile_password=***",
+        ),
         ("sqlite:////var/lib/a.db", "sqlite:////var/lib/a.db"),
         (
             "cannot reach redis://u:pw@h: refused, nor amqp://a:b@c/",

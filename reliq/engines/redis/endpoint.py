@@ -5,13 +5,12 @@ redis-py opens the socket, speaks TLS and logs in; the socket is then ours.
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
-from urllib.parse import SplitResult, parse_qsl, unquote, urlencode, urlsplit
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit
 
 from redis import exceptions
 from redis.backoff import NoBackoff
@@ -19,23 +18,20 @@ from redis.connection import AbstractConnection, ConnectionPool
 from redis.crc import key_slot
 from redis.retry import Retry
 
+from reliq.engines.redis.link import Link
+from reliq.engines.redis.sentinels import Seed, Sentinels, is_replica
+from reliq.engines.redis.url import joined, misspelt, read_options, servers, shown
 from reliq.errors import BrokerRefused, BrokerUnavailable, ConfigError
 
 TIMEOUT = 5.0  # seconds, for connecting as for any call
-_OURS = ("prefix", "wait_replicas", "wait_timeout", "allow_eviction")
+_WAITING = 0.9  # of the time to connect; the rest is for what is no waiting, such as to read the certificates
+_PAUSE = 0.05  # seconds before the sentinels are asked again
 _LOGIN = re.compile(
     r"WRONGPASS|NOAUTH|invalid (username|password)|Authentication|NOPERM|no password is set", re.I
 )
 _HUNG_UP = re.compile(r"reset by peer|closed by server|Broken pipe|Protocol Error", re.I)
 
-
-class Options(NamedTuple):
-    """What the URL says beside the address."""
-
-    prefix: str = "reliq"
-    wait_replicas: int = 0
-    wait_timeout: float = 1.0
-    allow_eviction: bool = False
+T = TypeVar("T")
 
 
 class Opened(NamedTuple):
@@ -55,7 +51,7 @@ class Endpoint:
         if flavour == "socket":
             kind, flavour = "unix", ""
         self.shown = shown(url)
-        self.options, rest = _options(self.shown, parts.query)
+        self.options, rest = read_options(self.shown, parts.query)
         self._tls = kind == "rediss"
         self._parts = parts._replace(scheme=kind, query=rest)
         self._moved: tuple[str, int] | None = None
@@ -73,8 +69,13 @@ class Endpoint:
                 f"{self.shown}: a Redis URL is redis, rediss or unix, with +sentinel or +cluster"
             )
         self._way = ways[flavour]
-        self._seeds = [] if kind == "unix" else _hosts(self.shown, parts.netloc)
+        self._seeds = [] if kind == "unix" else servers(self.shown, parts.netloc)
         self._look_at_path(flavour)
+        self._sentinels = (
+            Sentinels(self._names[0], tuple(self._seeds), self._to_sentinel)
+            if flavour == "sentinel"
+            else None
+        )
         self._connection(self._at_seed() if flavour else self._parts)  # a wrong option shows here
 
     def _look_at_path(self, flavour: str) -> None:
@@ -102,18 +103,12 @@ class Endpoint:
 
     def open(self, seconds: float = TIMEOUT) -> Opened:
         """Connect; `BrokerUnavailable` or `BrokerRefused` says within `seconds` why that failed."""
-        self._until = time.monotonic() + seconds
+        self._until = time.monotonic() + _WAITING * seconds
         try:
             connection = self._way()
             connection.connect()
-        except (
-            exceptions.AuthenticationError,
-            exceptions.NoPermissionError,
-            exceptions.ResponseError,
-        ) as error:
-            raise self._refused(error) from error
         except (exceptions.RedisError, OSError) as error:
-            if _LOGIN.search(str(error)):
+            if isinstance(error, exceptions.ResponseError) or _is_about_login(error):
                 raise self._refused(error) from error
             raise BrokerUnavailable(
                 f"Redis at {self.shown} cannot be reached: {error}; check that it runs and that the address is right"
@@ -121,6 +116,11 @@ class Endpoint:
                 certain=True,
             ) from error
         return Opened(connection._sock, connection, self._tls)
+
+    def watch(self, link: Link) -> None:
+        """Break this link, which was opened last, once the sentinels name another master."""
+        if self._sentinels is not None:
+            self._sentinels.watch(link)
 
     def moved(self, host: str, port: int) -> None:
         """The slot is at another node of the cluster."""
@@ -145,16 +145,40 @@ class Endpoint:
         return self._connection(self._parts)
 
     def _by_sentinel(self) -> Any:
-        """The master, as the first sentinel that answers knows it; the next time another one is asked first."""
-        name = self._names[0]
+        """The master that the sentinels name; one that is still a replica, or is one again, is asked for anew."""
+        assert self._sentinels is not None
+        while True:
+            try:
+                asked = self._answers("sentinel", self._sentinels.ask, self._to_sentinel, "knows our master")
+                master = self._sentinels.choose(asked)
+            except exceptions.RedisError as error:
+                if not _is_about_login(error):
+                    raise
+                raise BrokerRefused(
+                    f"A sentinel of {self.shown} refuses the connection: {error}; sentinels have a login of their "
+                    "own, which is ?sentinel_username= and ?sentinel_password="
+                ) from error
+            connection = self._at(
+                master.host, master.port, db=self._names[1] if len(self._names) > 1 else "0"
+            )
+            connection.connect()
+            if not is_replica(connection):
+                return connection
+            connection.disconnect()
+            if time.monotonic() + _PAUSE > self._until:
+                named = f"{master.host}:{master.port}"
+                raise exceptions.ConnectionError(f"the sentinels name {named}, which is a replica")
+            time.sleep(_PAUSE)
 
-        def ask(connection: Any, seed: tuple[str, int]) -> tuple[str, int] | None:
-            connection.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", name)
-            found = connection.read_response()
-            return None if found is None else (_text(found[0]), int(found[1]))
-
-        host, port = self._asked("sentinel", ask, login=False, missing=f"knows a master named {name}")
-        return self._at(host, port, db=self._names[1] if len(self._names) > 1 else "0")
+    def _to_sentinel(self, seed: Seed, seconds: float) -> Any:
+        """Its login is its own, and it has no databases."""
+        login = f"{quote(self.options.sentinel_username, safe='')}:{quote(self.options.sentinel_password, safe='')}"
+        parts = self._parts_at(*seed, login="" if login == ":" else login)
+        masters = ("username", "password", "db")
+        query = urlencode(
+            [pair for pair in parse_qsl(parts.query, keep_blank_values=True) if pair[0] not in masters]
+        )
+        return self._connection(parts._replace(query=query), seconds=seconds)
 
     def _by_cluster(self) -> Any:
         """The master of our slot, asked of whoever answers; after MOVED, where that pointed."""
@@ -162,46 +186,53 @@ class Endpoint:
             (host, port), self._moved = self._moved, None
             return self._at(host, port)
 
-        def ask(connection: Any, seed: tuple[str, int]) -> tuple[str, int] | None:
+        def ask(connection: Any) -> tuple[str, int]:
             connection.send_command("CLUSTER", "SLOTS")
             try:
-                return _owner_of(key_slot(self._slot.encode()), connection.read_response(), seed)
+                slots = connection.read_response()
             except exceptions.ResponseError as error:
                 if "cluster support disabled" in str(error):
                     raise BrokerRefused(
                         f"{self.shown}: the server is no cluster; write redis:// instead of redis+cluster://"
                     ) from error
                 raise
+            return _owner_of(key_slot(self._slot.encode()), slots, connection.host)
 
-        return self._at(*self._asked("node", ask, login=True, missing="serves our slot"))
+        return self._at(*next(self._answers("node", ask, self._to_node, "serves our slot")))
 
-    def _asked(
+    def _to_node(self, seed: Seed, seconds: float) -> Any:
+        return self._connection(self._parts_at(*seed), seconds=seconds)
+
+    def _answers(
         self,
         what: str,
-        ask: Callable[[Any, tuple[str, int]], tuple[str, int] | None],
-        *,
-        login: bool,
+        ask: Callable[[Any], T | None],
+        connect: Callable[[Seed, float], Any],
         missing: str,
-    ) -> tuple[str, int]:
-        """What the first seed says that answers; each has a share of the time, so that silent ones are passed over."""
+    ) -> Iterator[T]:
+        """What those seeds say that answer; each has a share of the time, so that silent ones are passed over."""
         troubles: list[str] = []
+        heard = False
         self._seeds.append(self._seeds.pop(0))
         for n, seed in enumerate(self._seeds):
-            share = (self._until - time.monotonic()) / (len(self._seeds) - n + 1)
-            asked = self._connection(self._parts_at(*seed, login=login), seconds=share)
+            asked = connect(seed, (self._until - time.monotonic()) / (len(self._seeds) - n + 1))
+            found = None
             try:
                 asked.connect()
-                found = ask(asked, seed)
-                if found is not None:
-                    return found
-                troubles.append(f"no {what} at {seed[0]}:{seed[1]} {missing}")
+                found = ask(asked)
+                if found is None:
+                    troubles.append(f"no {what} at {seed[0]}:{seed[1]} {missing}")
             except (exceptions.AuthenticationError, exceptions.NoPermissionError):
                 raise
             except (exceptions.RedisError, OSError) as error:
                 troubles.append(f"{seed[0]}:{seed[1]}: {error}")
             finally:
                 asked.disconnect()
-        raise exceptions.ConnectionError("; ".join(troubles))
+            if found is not None:
+                heard = True
+                yield found
+        if not heard:
+            raise exceptions.ConnectionError("; ".join(troubles))
 
     # --- connections ---
 
@@ -211,21 +242,22 @@ class Endpoint:
     def _at_seed(self) -> SplitResult:
         return self._parts_at(*self._seeds[0])
 
-    def _parts_at(self, host: str, port: int, *, db: str = "", login: bool = True) -> SplitResult:
-        user, at, _ = self._parts.netloc.rpartition("@") if login else ("", "", "")
-        netloc = f"{user}{at}{f'[{host}]' if ':' in host else host}:{port}"
+    def _parts_at(self, host: str, port: int, *, db: str = "", login: str | None = None) -> SplitResult:
+        """The URL of one server; `login` is "user:password", by default the one that the URL has."""
+        who = self._parts.netloc.rpartition("@")[0] if login is None else login
+        netloc = f"{who}{'@' if who else ''}{f'[{host}]' if ':' in host else host}:{port}"
         return self._parts._replace(netloc=netloc, path=f"/{db}")
 
     def _connection(self, parts: SplitResult, *, seconds: float | None = None) -> Any:
         """Not connected yet."""
         left = self._until - time.monotonic() if seconds is None else seconds
         try:
-            pool: Any = ConnectionPool.from_url(_joined(parts), **self._settings(max(0.1, left)))
+            pool: Any = ConnectionPool.from_url(joined(parts), **self._settings(max(0.1, left)))
             return pool.make_connection()
         except ValueError as error:
             raise ConfigError(f"{self.shown}: {error}") from error
         except TypeError as error:
-            raise ConfigError(f"{self.shown}: {_misspelt(str(error))}") from error
+            raise ConfigError(f"{self.shown}: {misspelt(str(error))}") from error
 
     def _settings(self, seconds: float) -> dict[str, Any]:
         settings: dict[str, Any] = {
@@ -240,61 +272,10 @@ class Endpoint:
         return settings
 
 
-def shown(url: str) -> str:
-    """The URL without its password."""
-    parts = urlsplit(url)
-    login, at, where = parts.netloc.rpartition("@")
-    user = login.partition(":")[0]
-    query = urlencode([(k, v) for k, v in parse_qsl(parts.query) if "password" not in k], safe="/")
-    return _joined(parts._replace(netloc=f"{user}{':***' if at else ''}{at}{where}", query=query))
-
-
-def _joined(parts: SplitResult) -> str:
-    """As it is written: of a scheme that it does not know, `urlunsplit` takes the slashes of an empty host."""
-    query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.scheme}://{parts.netloc}{parts.path}{query}"
-
-
-def _options(where: str, query: str) -> tuple[Options, str]:
-    """Our part of the query, and the rest, which is redis-py's."""
-    pairs = parse_qsl(query, keep_blank_values=True)
-    ours = {name: text for name, text in pairs if name in _OURS}
-    try:
-        options = Options(
-            prefix=ours.get("prefix", "reliq"),
-            wait_replicas=int(ours.get("wait_replicas", 0)),
-            wait_timeout=float(ours.get("wait_timeout", 1.0)),
-            allow_eviction=ours.get("allow_eviction", "0").lower() in ("1", "true", "yes"),
-        )
-    except ValueError as error:
-        raise ConfigError(f"{where}: {error}") from error
-    if not options.prefix or set(options.prefix) & set("{}: \n"):
-        raise ConfigError(f"{where}: a prefix has no braces, colons or spaces and is not empty")
-    return options, urlencode([(name, text) for name, text in pairs if name not in _OURS])
-
-
-def _misspelt(error: str) -> str:
-    """What redis-py says of an option that it does not know, with the nearest that there is."""
-    found = re.search(r"keyword argument '(\w+)'", error)
-    if found is None:
-        return error
-    known = [*_OURS, *inspect.signature(AbstractConnection.__init__).parameters]
-    near = difflib.get_close_matches(found[1], known, 1)
-    return f"unknown option {found[1]!r}; " + (
-        f"did you mean {near[0]!r}?" if near else f"ours are {', '.join(_OURS)}"
-    )
-
-
-def _hosts(where: str, netloc: str) -> list[tuple[str, int]]:
-    hosts = []
-    for part in netloc.rpartition("@")[2].split(","):
-        host, colon, port = part.rpartition(":")
-        if not colon or part.endswith("]"):
-            host, port = part, "6379"
-        if not port.isdigit() or not 0 < int(port) < 65536:
-            raise ConfigError(f"{where}: {port!r} is no port; write HOST:6379")
-        hosts.append((unquote(host.strip("[]")) or "localhost", int(port)))
-    return hosts
+def _is_about_login(error: Exception) -> bool:
+    """Without its first word, which some versions take away, an answer need not say so."""
+    kinds = (exceptions.AuthenticationError, exceptions.NoPermissionError)
+    return isinstance(error, kinds) or _LOGIN.search(str(error)) is not None
 
 
 def _text(value: Any) -> str:

@@ -70,6 +70,7 @@ class RedisEngine(RedisOperators, RedisStore):
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:
         answers: list[Published] = []
+        link = self._promise.writing(self._server)
         for first in range(0, len(publications), CHUNK):
             try:
                 self._publish(publications[first : first + CHUNK], answers)
@@ -80,8 +81,8 @@ class RedisEngine(RedisOperators, RedisStore):
                 rest = publications[len(answers) :]
                 answers += [Published(p.envelope.id, "refused", error=str(error)) for p in rest]
                 break
-        if answers:
-            self._promise.wait_for_replicas(self._server)
+        if answers and link is not None:
+            self._promise.wait_for_replicas(self._server, link)
         return answers
 
     def _publish(self, publications: Sequence[Publication], answers: list[Published]) -> None:

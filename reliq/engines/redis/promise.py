@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reliq.engines.redis.endpoint import TIMEOUT, Endpoint
 from reliq.engines.redis.link import Link, command
 from reliq.engines.redis.resp import ReplyError
 from reliq.errors import BrokerRefused, BrokerUnavailable
+
+if TYPE_CHECKING:
+    from reliq.engines.redis.server import Server
 
 _FSYNC = {
     "always": "what is confirmed is on the disk (AOF, fsync always)",
@@ -49,18 +52,27 @@ class Promise:
                 f"{self._where} is a node of a cluster; write redis+cluster:// instead of redis://"
             )
 
-    def wait_for_replicas(self, server: Any) -> None:
-        """With `wait_replicas`: `BrokerUnavailable` when fewer have what was written."""
+    def writing(self, server: Server) -> Link | None:
+        """With `wait_replicas`, the link that `wait_for_replicas` asks after what is written from now on."""
+        return server.link(time.monotonic() + TIMEOUT) if self._options.wait_replicas else None
+
+    def wait_for_replicas(self, server: Server, link: Link) -> None:
+        """`BrokerUnavailable` when fewer than are wanted have what was written."""
         wanted = self._options.wait_replicas
-        if not wanted:
-            return
         span = b"%d" % round(self._options.wait_timeout * 1000)
-        have = server.command(b"WAIT", b"%d" % wanted, span)
-        if have < wanted:
-            raise BrokerUnavailable(
-                f"Redis at {self._where} has the messages, but {have} of {wanted} replicas confirmed them in "
-                f"{self._options.wait_timeout:g} s; publish the same ids again to find out"
-            )
+        try:
+            # WAIT speaks of what its own connection has written; on a new one, perhaps to another master, of nothing.
+            have = server.command(b"WAIT", b"%d" % wanted, span, link=link)
+        except BrokerUnavailable as error:
+            why = f"the connection was lost before replicas confirmed them: {error}"
+        else:
+            if have >= wanted:
+                return
+            why = f"{have} of {wanted} replicas confirmed them in {self._options.wait_timeout:g} s"
+        raise BrokerUnavailable(
+            f"Redis at {self._where} has the messages, but {why}; publish the same ids again to find out",
+            certain=False,
+        )
 
     def _words(self, link: Link, info: dict[str, str]) -> str:
         if info.get("aof_enabled") == "1":

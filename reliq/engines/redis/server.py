@@ -165,10 +165,11 @@ class Server:
         """The time that scripts go by, in ms UTC."""
         return int(self.run("now"))
 
-    def command(self, *parts: bytes) -> Any:
-        """A command that is no script; an error of the server's is raised."""
+    def command(self, *parts: bytes, link: Link | None = None) -> Any:
+        """A command that is no script, by this link alone where one is given; an error of the server's is raised."""
         deadline = time.monotonic() + TIMEOUT
-        link = self.link(deadline)
+        if link is None:
+            link = self.link(deadline)
         reply = link.result(link.send(command(parts), deadline), deadline)
         if isinstance(reply, ReplyError):
             raise self._named(reply)
@@ -225,6 +226,7 @@ class Server:
         except BaseException:
             link.close("the server cannot be used")
             raise
+        self._endpoint.watch(link)
         self._link = link
         if self._closed:
             link.close("it was closed here")

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -304,3 +305,29 @@ def test_a_sweep_that_was_held_up_on_its_way_buries_nobody(
     assert engine.reap().owners == ()
     server.now = lambda: before() - 500
     assert engine.reap().owners == ("owner",)
+
+
+# --- replicas that are waited for ---
+
+
+def test_replicas_are_asked_by_the_connection_that_has_written(
+    connected: Connect, own: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with own.replica():
+        engine: Any = connected(own.url + "?wait_replicas=1&wait_timeout=5")
+        publish(engine)
+        run = engine._server.run
+
+        def run_and_lose(*given: Any) -> Any:
+            answer = run(*given)
+            engine._server.link(time.monotonic() + 1).close("cut by the test")
+            return answer
+
+        monkeypatch.setattr(engine._server, "run", run_and_lose)
+        # A new connection has written nothing: all replicas have that.
+        with within(), pytest.raises(BrokerUnavailable, match="cut by the test") as failed:
+            engine.publish([publication("again")])
+        assert not failed.value.certain
+        monkeypatch.undo()
+        (answer,) = engine.publish([publication("again")])
+        assert answer.status == "duplicate"

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from reliq.errors import BrokerUnavailable
+from reliq.errors import BrokerRefused, BrokerUnavailable
 from reliq.ports.broker import Engine
-from reliq.testing.servers import RedisCluster, SentinelGroup
+from reliq.ports.values import Settlement
+from reliq.testing.servers import RedisCluster, SentinelGroup, find_redis
 from tests.engines.redis.conftest import DEADLINE, Connect, drain, publication, publish, within
 
 TAG = "{reliq:shop}:"
@@ -176,11 +177,74 @@ def test_a_slot_on_its_way_is_waited_for_and_nothing_is_torn(
             keys = source.do("CLUSTER", "GETKEYSINSLOT", cluster.slot_of(TAG), 1000)
             for key in keys[: len(keys) // 2]:  # the rest stays for a while
                 cluster.move_key(key, source, target)
+            moving = len(publisher.confirmed)
             time.sleep(0.3)  # publishes meet a slot that is half here, half there
+            assert len(publisher.confirmed) <= moving + 1, "no script runs where only some of its keys are"
         publisher.await_confirmed(20, seconds=DEADLINE)
     assert engine.audit().balanced
     assert drain(engine) == publisher.confirmed
     assert engine.audit().balanced
+
+
+@pytest.mark.xdist_group("redis-cluster")
+def test_a_slot_that_is_long_on_its_way_refuses_for_certain_and_then_goes_on(
+    connected: Connect, cluster: RedisCluster, hasty: None
+) -> None:
+    engine = connected(cluster.url)
+    engine.register("owner", 60)
+    before = publish(engine)
+    (delivery,) = engine.claim("owner", ["q"], limit=1, seq=1).deliveries
+    done = Settlement(delivery.receipt, "done")
+    with cluster.moving(TAG) as target:
+        for call in (
+            lambda: engine.publish([publication("meanwhile")]),
+            lambda: engine.settle([done]),
+            lambda: engine.claim("owner", ["q"], limit=1, seq=2),
+        ):
+            with within(1.5), pytest.raises(BrokerUnavailable, match="ASK") as failed:
+                call()
+            assert failed.value.certain
+        # Had it been followed, the target had keys by now that the move brings as well: MIGRATE says BUSYKEY.
+        assert target.do("CLUSTER", "COUNTKEYSINSLOT", cluster.slot_of(TAG)) == 0
+    assert [answer.status for answer in engine.settle([done])] == ["applied"]
+    (answer,) = engine.publish([publication("meanwhile")])
+    assert answer.status == "accepted"
+    assert drain(engine) == ["meanwhile"]
+    record = engine.get(before)
+    assert record is not None and record.state == "done"
+    assert engine.audit().balanced
+
+
+def test_a_clusters_password_is_used_for_every_node(
+    connected: Connect, reliq_redis_binary: None, hasty: None
+) -> None:
+    with RedisCluster(password="p/w d") as cluster:
+        engine = connected(cluster.url)
+        ids = [publish(engine)]
+        for _ in range(2):
+            cluster.move_slot(TAG)
+            with within(2):
+                ids.append(publish(engine))
+        assert drain(engine) == ids
+        with within(), pytest.raises(BrokerRefused, match="password") as failed:
+            publish(connected(cluster.url.replace("p%2Fw%20d", "wrong:one")))
+        assert "wrong:one" not in str(failed.value)
+        with within(), pytest.raises(BrokerRefused, match="password"):
+            publish(connected(cluster.url.replace(":p%2Fw%20d@", "")))
+
+
+def test_the_nodes_of_a_cluster_speak_tls(connected: Connect, reliq_redis_binary: None) -> None:
+    if not find_redis().has_tls:
+        pytest.skip("this redis-server was built without TLS")
+    with RedisCluster(tls=True, password="secret") as cluster:
+        assert cluster.url.startswith("rediss+cluster://")
+        engine = connected(cluster.url)
+        ids = [publish(engine)]
+        for _ in range(2):
+            cluster.move_slot(TAG)
+            with within(2):
+                ids.append(publish(engine))
+        assert drain(engine) == ids
 
 
 @pytest.mark.xdist_group("redis-cluster")
