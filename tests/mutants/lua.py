@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 _TOKEN = re.compile(r"--.*|'(?:\\.|[^'])*'|\"(?:\\.|[^\"])*\"|\w+|[<>=~]=|\.\.+|\s+|.")
+_GOES_ON = re.compile(r"\s*(?:and|or)\b")
 _OPEN, _CLOSE = frozenset("([{"), frozenset(")]}")
 _BORDERS = frozenset(
     {"if", "elseif", "while", "until", "return", "then", "do", "=", ",", ";", "end", "else", "in"}
@@ -21,16 +22,28 @@ _CONDITIONS = frozenset({"if", "elseif", "while", "until"})
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One changed line (or several that are one condition); `file` is a name in `lua/`, without its ending."""
+    """One changed line (or several that are one condition); `file` is a name in `lua/`, without its ending.
+
+    begin, end  where in the line the expression stands that was changed
+    truths      what it comes to, as a condition, where the change can be felt
+    """
 
     file: str
     line: int
     before: str
     after: str
+    begin: int = 0
+    end: int = 0
+    truths: tuple[bool, ...] = (True, False)
 
     def __str__(self) -> str:
         before, after = (" ".join(text.split()) for text in (self.before, self.after))
         return f"{self.file}.lua:{self.line}: {before}  ->  {after}"
+
+    @property
+    def place(self) -> str:
+        """Of the expression; what `watched` logs."""
+        return f"{self.file}:{self.line}:{self.begin}"
 
     def apply(self, source: str) -> str:
         lines = source.split("\n")
@@ -43,19 +56,50 @@ def mutants(file: str, source: str) -> Iterator[Mutant]:
     """Every way to take one check from a script, in the order of its lines."""
     for number, text in _statements(source):
         seen = {text}
-        for after in _changes(text):
+        for begin, end, after, truths in _changes(text):
             if after not in seen:
                 seen.add(after)
-                yield Mutant(file, number, text, after)
+                yield Mutant(file, number, text, after, begin, end, truths)
+
+
+def watched(file: str, source: str) -> str:
+    """The same script; each expression that has mutants is handed to `reach_`, with its place."""
+    lines = source.split("\n")
+    at: dict[int, list[tuple[int, str]]] = {}
+    for number, begin, end in {(each.line, each.begin, each.end) for each in mutants(file, source)}:
+        at.setdefault(number, []).extend([(begin, f" reach_('{file}:{number}:{begin}',("), (end, "))")])
+    for number, text in _statements(source):
+        for where, piece in sorted(at.get(number, ()), reverse=True):
+            text = text[:where] + piece + text[where:]
+        lines[number - 1 : number + text.count("\n")] = text.split("\n")
+    return "\n".join(lines)
+
+
+#: What `watched` scripts need: the server's log gets each place once for a call, with what stood there.
+REACH = """local reached_ = {}
+local function reach_(place, value)
+  local key = place .. (value and ' true' or ' false')
+  if not reached_[key] then
+    reached_[key] = true
+    redis.log(redis.LOG_WARNING, 'reached ' .. key)
+  end
+  return value
+end
+"""
 
 
 def _statements(source: str) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers; those of one condition together."""
-    lines = enumerate(source.split("\n"), 1)
-    for number, text in lines:
-        while _opens_a_condition(text):
-            text += "\n" + next(lines)[1]
-        yield number, text
+    """Lines with their numbers; those of one condition together, and those that go on with `and` or `or`."""
+    lines = source.split("\n")
+    number = 0
+    while number < len(lines):
+        end = number + 1
+        while _opens_a_condition("\n".join(lines[number:end])) or _GOES_ON.match(
+            "".join(lines[end : end + 1])
+        ):
+            end += 1
+        yield number + 1, "\n".join(lines[number:end])
+        number = end
 
 
 def _opens_a_condition(text: str) -> bool:
@@ -64,16 +108,26 @@ def _opens_a_condition(text: str) -> bool:
     return any(word in words and end not in words for word, end in wanted.items())
 
 
-def _changes(line: str) -> Iterator[str]:
+def _changes(line: str) -> Iterator[tuple[int, int, str, tuple[bool, ...]]]:
+    """Where it was changed, what the line is then, and the truths of that place that feel it."""
     tokens = _TOKEN.findall(line)
     for start, end in _expressions(tokens):
         before, inside, after = ("".join(part) for part in (tokens[:start], tokens[start:end], tokens[end:]))
-        if start and tokens[start - 1] in _CONDITIONS:
+        where = len(before), len(before) + len(inside)
+        condition = bool(start) and tokens[start - 1] in _CONDITIONS
+        if condition:
             pad = inside[len(inside.rstrip()) :]
-            yield f"{before} false{pad}{after}"
-            yield f"{before} not ({inside.strip()}){pad}{after}"
+            yield *where, f"{before} false{pad}{after}", (True,)
+            yield *where, f"{before} not ({inside.strip()}){pad}{after}", (True, False)
+        truths = _felt(tokens[start:end]) if condition else (True, False)
         for shorter in _without_one(tokens[start:end]):
-            yield before + shorter + after
+            yield *where, before + shorter + after, truths
+
+
+def _felt(tokens: list[str]) -> tuple[bool, ...]:
+    """A condition of `and`s alone that lacks one can but become true, one of `or`s alone false."""
+    words = {token for token in tokens if token in ("and", "or")}
+    return {("and",): (False,), ("or",): (True,)}.get(tuple(words), (True, False))
 
 
 def _expressions(tokens: list[str]) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reliq.testing.servers import NoServer, find_redis, lacking
-from tests.mutants.lua import Mutant, mutants
+from tests.mutants.lua import Mutant, mutants, watched
 
 
 def changed(line: str) -> list[str]:
@@ -40,6 +40,30 @@ def test_a_condition_over_several_lines_is_one() -> None:
     first = next(mutants("x", source))
     assert first.apply(source) == "local a\nif false then\nend"
     assert {mutant.line for mutant in mutants("x", source)} == {2}
+
+
+def test_a_choice_over_several_lines_is_one() -> None:
+    assert changed("return a\n  and b") == ["return b", "return a"]
+
+
+def test_a_change_is_felt_where_the_condition_can_come_to_something_else() -> None:
+    truths = {mutant.after: mutant.truths for mutant in mutants("x", "if a and b then\nif c or d then")}
+    assert truths == {
+        "if false then": (True,),
+        "if not (a and b) then": (True, False),
+        "if b then": (False,),
+        "if a then": (False,),
+        "if not (c or d) then": (True, False),
+        "if d then": (True,),
+        "if c then": (True,),
+    }
+
+
+def test_each_expression_that_has_mutants_is_watched() -> None:
+    assert watched("x", "if f(a or b) then -- and so on\nlocal c = a\n  and d\nend") == (
+        "if reach_('x:1:2',( f( reach_('x:1:5',(a or b))) ))then -- and so on\n"
+        "local c = reach_('x:2:9',( a\n  and d))\nend"
+    )
 
 
 def test_lines_without_a_check_stay() -> None:
