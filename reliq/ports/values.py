@@ -68,7 +68,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     attempt   1 for the first run; given back and snoozed deliveries do not count
     retries   `Retry` verdicts so far; crashes: charges so far; snoozes: `Snooze` verdicts so far
     alone     it has a charge: its owner holds nothing else until it is settled
-    cancel    it was asked to stop while somebody ran it
+    undisturbed  when it was claimed nobody else had ever changed a record that its message holds; False: nobody knows
     """
 
     receipt: Receipt
@@ -80,6 +80,7 @@ class Delivery(msgspec.Struct, frozen=True, gc=False):
     published: int = 0
     due: int = 0
     alone: bool = False
+    undisturbed: bool = False
 
 
 class Settlement(msgspec.Struct, frozen=True, gc=False):

@@ -92,6 +92,7 @@ class Scene:
             held.append(delivery.receipt)
             job = self.runner.open(delivery)
             assert isinstance(job, Job)
+            self.clock.advance(2)  # held up since its claim, so that it looks on every engine
             settlement = self.runner.run(job)
             answer = again(lambda s=settlement: self.faulty.settle([s]))[0]
             assert answer.status in ("applied", "repeated")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -32,6 +32,7 @@ class _Told(msgspec.Struct, array_like=True, gc=False):
     pause: int  # ms until then, by the server's clock
     wants_alone: bool
     idles: bool  # waiting may bring something
+    disturbed: list[str] | dict[str, Any] = []  # have to look what they hold
 
 
 _told = msgspec.msgpack.Decoder(_Told)
@@ -181,7 +182,7 @@ class Claims:
             self._places.pop(owner, None)
         claimed = Claimed(
             tuple(pack.settled(one, answer) for one, answer in zip(settlements, answers, strict=True)),
-            tuple(read_delivery(owner, *reply[at : at + 3]) for at in range(1, len(reply), 3)),
+            _deliveries(owner, reply, told.disturbed),
             told.live,
             None if told.next_due is False else int(told.next_due),
             told.wants_alone,
@@ -214,6 +215,15 @@ class Claims:
             if next_due is not None and next_due <= self._clock.now_ms():
                 break
             link.wait(listening, time.monotonic() + LOOK_EVERY)
+
+
+def _deliveries(owner: str, reply: Any, disturbed: Iterable[str]) -> tuple[Delivery, ...]:
+    """What a claim gave."""
+    known = frozenset(id.encode() for id in disturbed)
+    return tuple(
+        read_delivery(owner, *reply[at : at + 3], undisturbed=reply[at] not in known)
+        for at in range(1, len(reply), 3)
+    )
 
 
 def _handed(push: Any, owner: str, seq: int) -> Delivery | None:

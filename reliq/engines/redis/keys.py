@@ -14,6 +14,7 @@ def namespace(app: str, prefix: str = PREFIX) -> str:
     ready: charged: due:    + queue  (sorted)  what waits, by priority and place or by due time
     held: stop:             + owner  (sets)    what is leased to it, what of it was asked to stop
     expiring gone failed tomb        (sorted)  ids by the end of their time
+    disturbed                        (set)     ids of those with records that somebody else has changed
     owner leased book                (hashes)  owners, leased messages per queue, the counters of the books
     grave                            (sorted)  owners that were buried
     record keys lapsing              the store: records, their keys in order, when they lapse

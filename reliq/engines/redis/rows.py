@@ -119,11 +119,15 @@ def read_row(raw: bytes) -> Row:
     return Row(*_NUMBERS.unpack_from(raw), *(text.decode() for text in texts[:4]))
 
 
-def read_delivery(owner: str, id: bytes, raw: bytes, payload: bytes | None) -> Delivery:
+def read_delivery(
+    owner: str, id: bytes, raw: bytes, payload: bytes | None, undisturbed: bool = False
+) -> Delivery:
     """What a leased row says."""
     _, _, attempt, retries, crashes, snoozes, fence, published, due = _LEASED.unpack_from(raw)
     receipt = Receipt(id.decode(), owner, fence)
-    return Delivery(receipt, payload or b"", attempt, retries, crashes, snoozes, published, due, crashes > 0)
+    counts = (attempt, retries, crashes, snoozes)
+    return Delivery(receipt, payload or b"", *counts, published, due, crashes > 0, undisturbed)
+    )
 
 
 def read_record(found: Sequence[Any]) -> Record:

@@ -4,11 +4,24 @@
 --       ''; 6 what of this owner's stands there, or ''; 7 queues as MessagePack; 8 settlements as MessagePack, or '';
 --       9.. values and errors
 -- Returns { MessagePack of {answers, live, next due or false, in how many ms, wants alone, whether waiting may bring
---         something}, id, row, payload, ... }
+--         something, ids of those that have to look what they hold}, id, row, payload, ... }
 -- O(n log m)
 -- needs: settle lease room write wake
 local BOUND = 1000 -- what is expired or promoted at most
 local name, seq, limit, queues = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), cmsgpack.unpack(ARGV[7])
+
+local function disturbed_of(ids)
+  local found = {}
+  if #ids > 0 and call('EXISTS', N .. 'disturbed') == 1 then
+    for _, id in ipairs(ids) do
+      if call('SISMEMBER', N .. 'disturbed', id) == 1 then
+        found[#found + 1] = id
+      end
+    end
+  end
+  return found
+end
+
 local settled = {}
 if ARGV[8] ~= '' then
   settled = settle_all(ARGV[8], name)
@@ -54,8 +67,9 @@ for _, queue in ipairs(queues) do
   end
 end
 wake()
+local pause, disturbed = next_due and next_due - now or 0, disturbed_of(ids)
 local reply = {
-  cmsgpack.pack({ settled, o and true or false, next_due, next_due and next_due - now or 0, wants_alone, idles }),
+  cmsgpack.pack({ settled, o and true or false, next_due, pause, wants_alone, idles, disturbed }),
 }
 if #ids > 0 then
   local found = call('HMGET', N .. 'message', unpack(ids))

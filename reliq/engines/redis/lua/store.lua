@@ -12,6 +12,9 @@ if before then
 end
 local ends, value = until_(tonumber(ARGV[5])), live(ARGV[3])
 local answer = value
+if op ~= 'get' and op ~= 'add' then
+  disturb(value)
+end
 if op == 'put' then
   answer = put(key, data, ends, holder)
 elseif op == 'add' then

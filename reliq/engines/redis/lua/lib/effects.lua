@@ -7,6 +7,7 @@ function acts.put(effect, due) -- key, value, ttl, holder, from_due
   if effect[5] and value and value[4] and value[4] ~= effect[5] then
     return false
   end
+  disturb(value, effect[5])
   put(effect[2], effect[3], until_(effect[4], effect[6], due), effect[5])
   return true
 end
@@ -16,6 +17,7 @@ function acts.remove(effect) -- key, holder, value
   if not value or (effect[3] and value[4] ~= effect[3]) or (effect[4] and value[1] ~= effect[4]) then
     return false
   end
+  disturb(value, effect[3])
   erase(effect[2])
   return true
 end
@@ -25,6 +27,7 @@ function acts.touch(effect, due) -- key, ttl, holder, from_due
   if not value or (effect[4] and value[4] ~= effect[4]) then
     return false
   end
+  disturb(value, effect[4])
   keep(effect[2], { value[1], value[2], until_(effect[3], effect[5], due), value[4] })
   return true
 end

@@ -4,6 +4,7 @@ local function erase_message(id, r)
   for _, name in ipairs({ 'message', 'payload', 'value', 'error', 'story', 'on_end', 'waiting' }) do
     hash(name, id, false)
   end
+  set('disturbed', id, false)
   if r[STATE] == IS_FAILED then
     zset('failed', id, false)
   end

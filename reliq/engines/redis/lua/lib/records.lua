@@ -28,6 +28,16 @@ local function keep(key, value)
   zset('lapsing', key, value[3])
 end
 
+-- Somebody else than its holder changes a record: a holder that has not ended is known from then on as one that has to
+-- look what it holds.
+local function disturb(value, by)
+  local holder = value and value[4]
+  local r = holder and holder ~= by and row(holder)
+  if r and r[STATE] <= IS_LEASED then
+    set('disturbed', holder, true)
+  end
+end
+
 -- Write, whatever stands there.
 local function put(key, data, expires, holder)
   local before = live(key)
