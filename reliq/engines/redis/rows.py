@@ -127,7 +127,6 @@ def read_delivery(
     receipt = Receipt(id.decode(), owner, fence)
     counts = (attempt, retries, crashes, snoozes)
     return Delivery(receipt, payload or b"", *counts, published, due, crashes > 0, undisturbed)
-    )
 
 
 def read_record(found: Sequence[Any]) -> Record:
