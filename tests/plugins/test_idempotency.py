@@ -761,6 +761,54 @@ def test_an_app_without_the_middleware_says_where_its_options_belong(clock, engi
     undo()
 
 
+# --- keys that are none ---
+
+
+def raising(n):
+    raise LookupError("no such order")
+
+
+async def waiting(n):
+    return "x"
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (
+            raising,
+            "The key function raising of work raised LookupError: no such order; nothing was published",
+        ),
+        (lambda: "x", "raised TypeError"),
+        (lambda n: 7, "gave a int; give a text or a tuple that is not empty, or None for no key"),
+        (lambda n: "", "gave ''; give a text or a tuple"),
+        (lambda n: "x" * 1025, "has 1,025 bytes, the limit is 1,024: give what identifies the call"),
+        (lambda n: ("x" * 1024, 1), "the limit is 1,024"),
+        (lambda n: (object(),), "cannot be part of a key"),
+    ],
+)
+def test_a_key_function_that_gives_no_key_refuses_the_call(bench, key, said):
+    work = bench.task(idempotency={"key": key, "fingerprint": None})
+    with pytest.raises(UnkeyableArgument) as caught:
+        work.delay(1)
+    assert said in str(caught.value)
+    assert bench.holders() == [] and bench.engine.audit().accepted == 0
+
+
+def test_an_async_key_function_is_refused_where_the_task_is_defined(bench):
+    with pytest.raises(OptionError, match="key is a plain function of the arguments"):
+        bench.task(idempotency={"key": waiting})
+
+
+def test_the_key_of_a_call_has_at_most_one_kib(bench):
+    work = bench.task()
+    call = work.using(idempotency_key="é" * 512)
+    assert call.delay(1) == call.delay(1)
+    with pytest.raises(UnkeyableArgument, match="idempotency_key has 1,025 bytes, the limit is 1,024"):
+        work.using(idempotency_key="é" * 512 + "x").delay(1)
+    assert bench.engine.audit().accepted == 1
+
+
 # --- stale runs ---
 
 
@@ -855,7 +903,9 @@ def test_the_same_key_finds_a_message_whose_publish_was_never_answered(bench, cl
 def test_a_run_that_cannot_see_its_key_waits(bench, clock):
     work = bench.task(lambda n: "paid")
     first = work.delay(1)
-    bench.engine.store_touch(bench.middleware.key_of(work, (1,)))  # somebody was here, so every engine looks
+    bench.engine.store_touch(
+        bench.middleware.key_of(work, (1,)), ttl=None
+    )  # somebody was here, so every engine looks
     undo = bench.app.use_engine(Loses(bench.engine, ("store_get",), after=False), clock)
     bench.run()
     assert bench.ran == [] and first.record().snoozes == 1 and "cannot see" in first.record().reason
