@@ -1,4 +1,4 @@
-"""`python -m benchmarks sqlite | race | faults_peers`: measure, print the tables, and the goals met and missed."""
+"""`python -m benchmarks sqlite | race | faults_peers | once`: measure, print the tables, and how the goals were met."""
 
 from __future__ import annotations
 
@@ -42,7 +42,13 @@ def _faults_peers() -> Command:
     return Command(found.Settings, found.run, found.as_text, found.as_data, found.HELP)
 
 
-COMMANDS = {"sqlite": _sqlite, "race": _race, "faults_peers": _faults_peers}
+def _once() -> Command:
+    from benchmarks.once import report, run, settings
+
+    return Command(settings.Settings, run.run, report.as_text, report.as_data, settings.HELP)
+
+
+COMMANDS = {"sqlite": _sqlite, "race": _race, "faults_peers": _faults_peers, "once": _once}
 
 
 def main(arguments: list[str] | None = None) -> int:

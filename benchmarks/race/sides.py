@@ -65,7 +65,7 @@ def reliq_worker(processes: int, threads: int) -> list[tuple[str, ...]]:
     return [("-m", "reliq", "worker", *arguments)]
 
 
-_CELERY = ("celery==5.7.0", "kombu==5.7.0", "packaging==26.3", *_REDIS)
+CELERY = ("celery==5.7.0", "kombu==5.7.0", "packaging==26.3", *_REDIS)
 
 SIDES: tuple[Side, ...] = (
     Side(
@@ -78,7 +78,7 @@ SIDES: tuple[Side, ...] = (
     ),
     Side(
         "celery", "celery_app", "late", "prefork, acks_late, reject_on_worker_lost, prefetch 64, no events, no gossip",
-        _celery("prefork"), _CELERY, share=0.2, busy=("-Q", "celery,busy"),
+        _celery("prefork"), CELERY, share=0.2, busy=("-Q", "celery,busy"),
     ),
     Side(
         "dramatiq", "dramatiq_app", "late", "8 threads, queue_prefetch 200, its usual middleware",
@@ -103,7 +103,7 @@ SIDES: tuple[Side, ...] = (
 MORE: tuple[Side, ...] = (
     Side(
         "celery-solo", "celery_app", "late", "as celery, but one solo worker per process",
-        _celery("solo"), _CELERY, share=0.2, later=False, variants=False,
+        _celery("solo"), CELERY, share=0.2, later=False, variants=False,
     ),
     Side(
         "arq", "arq_app", "late", "poll_delay 10 ms, max_jobs 100, keep_result 0",

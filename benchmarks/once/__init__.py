@@ -1,0 +1,1 @@
+"""What locks and idempotency cost, and what is left of them after SIGKILL: `python -m benchmarks once`."""
