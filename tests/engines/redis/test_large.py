@@ -131,3 +131,15 @@ def test_a_failure_half_way_through_a_large_publish_refuses_only_the_rest(
     assert "takes no more" in answers[-1].error
     own.do("CONFIG", "SET", "maxmemory", "0")
     assert engine.audit().accepted == 1_001
+
+
+@pytest.mark.parametrize("moment", [2**52, 2**53, 2**60])
+def test_moments_beyond_all_time_are_not_now(connected: Connect, server: RedisServer, moment: int) -> None:
+    engine = connected(server.url)
+    publish(engine, "due", eta=moment)
+    publish(engine, "expiring", expires=moment)
+    engine.reap()
+    engine.register("owner", 60.0)
+    claimed = engine.claim("owner", ["q"], limit=10, seq=1)
+    assert [delivery.receipt.id for delivery in claimed.deliveries] == ["expiring"]
+    assert engine.depth("q").due == 1

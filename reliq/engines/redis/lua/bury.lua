@@ -5,7 +5,7 @@
 -- Returns { 1 when it was there, what moved as MessagePack }
 -- O(n log m)
 -- needs: bury write wake
-if not owner_of(ARGV[2]) then
+if not owner_of(ARGV[2]) and call('EXISTS', N .. 'held:' .. ARGV[2]) == 0 then
   return { 0, cmsgpack.pack({}) }
 end
 local started, moved

@@ -6,10 +6,13 @@
 -- needs: finish write wake
 local limit = tonumber(ARGV[4])
 local last = tonumber(ARGV[3]) or tonumber(call('HGET', N .. 'book', 'accepted') or 0)
-local ids, dropped = {}, 0
+local ids, dropped, lost = {}, 0, 0
 for _, kind in ipairs({ 'ready:', 'charged:', 'due:' }) do
   for _, id in ipairs(call('ZRANGE', N .. kind .. ARGV[2], 0, limit - 1)) do
-    if row(id)[ACCEPTED] <= last then
+    if not row(id) then
+      zset(kind .. ARGV[2], id, false) -- it was deleted beside us
+      lost = lost + 1
+    elseif row(id)[ACCEPTED] <= last then
       ids[#ids + 1] = id
     end
   end
@@ -27,4 +30,4 @@ for _, id in ipairs(ids) do
 end
 write()
 wake()
-return { dropped, #ids == 0 and 1 or 0, string.format('%.0f', last) }
+return { dropped, #ids + lost == 0 and 1 or 0, string.format('%.0f', last) }

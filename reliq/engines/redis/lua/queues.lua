@@ -24,8 +24,8 @@ end
 local function look(ids, oldest)
   fetch(ids)
   for _, id in ipairs(ids) do
-    local due = row(id)[DUE]
-    oldest = oldest and math.min(oldest, due) or due
+    local due = row(id) and row(id)[DUE] -- it may have been deleted beside us
+    oldest = oldest and due and math.min(oldest, due) or oldest or due
   end
   return oldest
 end

@@ -10,7 +10,12 @@ end
 
 local function first_charged(queues)
   for _, queue in ipairs(queues) do
-    local id = call('ZRANGE', N .. 'charged:' .. queue, 0, 0)[1]
+    local key = N .. 'charged:' .. queue
+    local id = call('ZRANGE', key, 0, 0)[1]
+    while id and not row(id) do -- it was deleted beside us
+      call('ZREM', key, id)
+      id = call('ZRANGE', key, 0, 0)[1]
+    end
     if id then
       return id
     end
@@ -34,12 +39,14 @@ local function lease_some(found, line, name, seq, ids)
   local before = call('HMGET', N .. 'message', unpack(found))
   for i = 1, #found do
     local id = found[i]
-    local raw = rows[id] == nil and raws[id] == nil and lease_plain(before[i], name, seq)
+    local raw = before[i] and rows[id] == nil and raws[id] == nil and lease_plain(before[i], name, seq)
     if raw then
       n = n + 1
       held[n], coming[2 * n - 1], coming[2 * n] = id, id, raw
       raws[id] = raw
       ids[#ids + 1] = id
+    elseif not row(id) then
+      zset(line, id, false) -- it was deleted beside us
     elseif lease_row(id, name, seq) then
       ids[#ids + 1] = id
     end

@@ -24,7 +24,7 @@ local function leave(id, r)
 end
 
 local function tied(moment, r)
-  return string.format('%d', moment * TIES + r[ACCEPTED] % TIES)
+  return string.format('%d', math.min(moment, FAR) * TIES + r[ACCEPTED] % TIES)
 end
 
 -- A row that left its place waits again, ready or due.

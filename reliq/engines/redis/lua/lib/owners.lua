@@ -11,9 +11,16 @@ end
 
 -- What an owner holds, in the order in which it was given.
 local function held_by(name)
-  local ids = call('SMEMBERS', N .. 'held:' .. name)
-  for first = 1, #ids, 1000 do
-    fetch({ unpack(ids, first, math.min(#ids, first + 999)) })
+  local all, ids = call('SMEMBERS', N .. 'held:' .. name), {}
+  for first = 1, #all, 1000 do
+    fetch({ unpack(all, first, math.min(#all, first + 999)) })
+  end
+  for _, id in ipairs(all) do
+    if row(id) then
+      ids[#ids + 1] = id
+    else
+      set('held:' .. name, id, false) -- it was deleted beside us
+    end
   end
   table.sort(ids, function(a, b)
     local x, y = row(a), row(b)

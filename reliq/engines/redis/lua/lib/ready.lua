@@ -1,9 +1,17 @@
 -- needs: finish write
--- What time alone brings about, at most `limit` of it.
+-- What time alone brings about, at most `limit` of it.  What has no row any more, because somebody deleted it beside
+-- us, is forgotten.
 local function due_by(key, limit)
-  local ids = call('ZRANGEBYSCORE', N .. key, '-inf', (now + 1) * TIES - 1, 'LIMIT', 0, limit)
+  local ids, found = call('ZRANGEBYSCORE', N .. key, '-inf', (now + 1) * TIES - 1, 'LIMIT', 0, limit), {}
   fetch(ids)
-  return ids
+  for _, id in ipairs(ids) do
+    if row(id) then
+      found[#found + 1] = id
+    else
+      call('ZREM', N .. key, id)
+    end
+  end
+  return found
 end
 
 local function expired(r)

@@ -14,5 +14,6 @@ local FRESH = ('\0'):rep(HEAD_END)
 local IS_READY, IS_DUE, IS_LEASED, IS_DONE, IS_FAILED, IS_DROPPED = 0, 2, 3, 4, 5, 6
 local NAMES = { [0] = 'ready', [2] = 'due', [3] = 'leased', [4] = 'done', [5] = 'failed', [6] = 'dropped' }
 local TIES = 2048 -- what is due in one ms keeps the order of acceptance
+local FAR = 2 ^ 50 -- ms; later moments are as one, lest they leave the range of numbers
 local BAND = 2 ^ 49 -- places within one priority
 local SOON = 1000 -- ms; who idles is told of work that is due so soon

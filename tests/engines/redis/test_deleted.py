@@ -1,0 +1,96 @@
+"""Keys that an operator deleted, or that a server threw away: what they held is lost, and the rest goes on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reliq.policy.clock import VirtualClock
+from reliq.testing.servers import RedisServer
+from tests.engines.redis.conftest import Connect, drain, publish
+
+KEYS = (
+    "message payload story on_end ready:q due:q charged:q held:owner stop:owner owner book queues expiring gone failed "
+    "idle:q waiting record keys lapsing tomb"
+).split()
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def engine(connected: Connect, server: RedisServer, clock: VirtualClock) -> Any:
+    """Has messages in every state that waits, one of them charged, and three leased."""
+    engine = connected(server.url, clock=clock)
+    for n in range(3):
+        publish(engine, f"charged-{n}")
+    engine.register("crashed", 60.0)
+    engine.claim("crashed", ["q"], limit=3, seq=1)
+    engine.bury("crashed", started=None)
+    clock.advance(2.0)
+    engine.reap()
+    engine.register("owner", 60.0)
+    publish(engine, "leased", queue="p")
+    assert engine.claim("owner", ["p"], limit=1, seq=1).deliveries
+    for n in range(3):
+        publish(engine, f"ready-{n}")
+        publish(engine, f"due-{n}", delay=1_000)
+        publish(engine, f"expiring-{n}", expires_in=1_000)
+    engine.store_put("key", b"1", ttl=1)
+    clock.advance(1.1)
+    return engine
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_what_comes_after_a_key_was_deleted_is_served(engine: Any, server: RedisServer, key: str) -> None:
+    server.do("DEL", f"{{reliq:shop}}:{key}")
+    publish(engine, "new")
+    engine.register("owner", 60.0)
+    assert "new" in drain(engine)
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_operators_can_look_and_tidy_up_after_a_key_was_deleted(
+    engine: Any, server: RedisServer, key: str
+) -> None:
+    server.do("DEL", f"{{reliq:shop}}:{key}")
+    assert engine.depth("q").queue == "q"
+    for look in (engine.queues, engine.owners, engine.audit, engine.list, lambda: engine.held("owner")):
+        look()
+    engine.reap()
+    engine.bury("owner", started=None)
+    assert engine.cancel("ready-1").status in ("cancelled", "unknown")
+    engine.purge("q")
+    if key != "book":  # without it nobody knows what was accepted before
+        assert engine.depth("q").ready + engine.depth("q").due == 0
+    assert engine.held("owner") == []
+
+
+def test_what_an_owner_held_comes_back_when_it_is_buried_though_owners_were_deleted(
+    engine: Any, server: RedisServer
+) -> None:
+    server.do("DEL", "{reliq:shop}:owner")
+    assert engine.renew("owner", 60.0).live is False
+    assert [moved.id for moved in engine.bury("owner", started=[]).moved] == ["leased"]
+    assert drain(engine, queue="p") == ["leased"]
+
+
+def test_nothing_is_left_of_messages_whose_rows_were_deleted(engine: Any, server: RedisServer) -> None:
+    server.do("DEL", "{reliq:shop}:message")
+    engine.bury("owner", started=None)
+    drain(engine)
+    engine.reap()
+    left = server.do("KEYS", "{reliq:shop}:*")
+    assert [
+        key for key in left if any(f":{kind}" in key for kind in ("ready", "due", "charged", "held:owner"))
+    ] == []
+
+
+def test_a_purge_goes_on_behind_many_whose_rows_were_deleted(connected: Connect, server: RedisServer) -> None:
+    engine = connected(server.url)
+    ids = [publish(engine) for _ in range(600)]
+    server.do("HDEL", "{reliq:shop}:message", *ids[:550])
+    assert engine.purge("q") == 50
