@@ -12,6 +12,7 @@ _NAMES = {
     "Call": "reliq.tasks",
     "Done": "reliq.verdicts",
     "Drop": "reliq.verdicts",
+    "DuplicateOf": "reliq.context",
     "Fail": "reliq.verdicts",
     "Handle": "reliq.results",
     "Join": "reliq.middleware",
@@ -38,6 +39,7 @@ __all__ = [
     "Call",
     "Done",
     "Drop",
+    "DuplicateOf",
     "Fail",
     "Handle",
     "Join",
@@ -61,6 +63,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from reliq.app import Reliq as Reliq
+    from reliq.context import DuplicateOf as DuplicateOf
     from reliq.context import Outcome as Outcome
     from reliq.context import PublishContext as PublishContext
     from reliq.context import RunContext as RunContext

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
     from reliq.ports.store import Store
     from reliq.tasks import Task
 
-__all__ = ["Outcome", "PublishContext", "RunContext", "current"]
+__all__ = ["DuplicateOf", "Outcome", "PublishContext", "RunContext", "current"]
 
 IDEMPOTENCY_HEADER = "reliq-idempotency-key"
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 _current: ContextVar[RunContext | None] = ContextVar("reliq_current", default=None)
 
@@ -54,10 +56,23 @@ class Outcome(msgspec.Struct, frozen=True):
     duration: float | None = None  # seconds the task ran
 
 
+class DuplicateOf(msgspec.Struct, frozen=True):
+    """The message that was there before: what a middleware found that let no second one in.
+
+    state  where it is; None when there is no record of it
+    trace  the W3C traceparent of its own publish, for a span link; None when it had none
+    """
+
+    id: str
+    state: str | None = None
+    trace: str | None = None
+
+
 class PublishContext:
     """One publish on its way to the broker; `headers` may be written, guards, effects and endings added.
 
-    eta, delay  when it is due, as the call says: a moment or a span from acceptance (ms); a hook may set another
+    eta, delay    when it is due, as the call says: a moment or a span from acceptance (ms); a hook may set another
+    duplicate_of  set by the hook that refuses, drops or joins a duplicate, for the hooks outside of it
     """
 
     __slots__ = (
@@ -67,6 +82,7 @@ class PublishContext:
         "_kwargs",
         "app",
         "delay",
+        "duplicate_of",
         "effects",
         "endings",
         "eta",
@@ -102,6 +118,7 @@ class PublishContext:
         self.queue = queue
         self.eta = eta
         self.delay = delay
+        self.duplicate_of: DuplicateOf | None = None
         self.state: dict[str, Any] = {}
         self.guards: list[Guard] = []
         self.effects: list[Effect] = []
@@ -128,6 +145,11 @@ class PublishContext:
     @property
     def idempotency_key(self) -> str:
         return self.headers.get(IDEMPOTENCY_HEADER) or self.id
+
+    @property
+    def trace(self) -> str | None:
+        """The W3C traceparent that the caller, or a hook outside of this one, has put into the headers."""
+        return trace_of(self.headers)
 
     def bound(self) -> dict[str, Any]:
         """The arguments by name, defaults applied."""
@@ -212,6 +234,11 @@ class RunContext(RequestFields):
         return self.delivery.receipt.fence
 
     @property
+    def trace(self) -> str | None:
+        """The W3C traceparent of the publish."""
+        return trace_of(self.envelope.headers)
+
+    @property
     def root(self) -> str:
         return self.envelope.root or self.envelope.id
 
@@ -237,3 +264,9 @@ class RunContext(RequestFields):
             self.follow_ups = [*(self.follow_ups or ()), item]
         else:
             self.effects = [*(self.effects or ()), item]
+
+
+def trace_of(headers: Mapping[str, str]) -> str | None:
+    """The W3C traceparent in the headers, where there is a proper one."""
+    found = headers.get("traceparent")
+    return found if found is not None and _TRACEPARENT.fullmatch(found) else None

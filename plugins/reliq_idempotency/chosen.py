@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import msgspec
+
 from reliq import ReliqError, Task, current, keys
 from reliq.errors import OptionError, UnkeyableArgument
 from reliq_idempotency.options import Idempotent
 from reliq_idempotency.plan import PREFIX, Plan
 
+MAX_KEY = 1024  # bytes: a key is an identity, not a document
 _UNSAID = object()
 
 #: The arguments of a call by name; asked for only where they count.
@@ -40,10 +43,24 @@ def check(options: Idempotent, task: Task[..., Any]) -> None:
 def check_key(value: object, *, where: str) -> None:
     """`OptionError` unless this can be the key of a call."""
     if value is None or (isinstance(value, str | tuple) and value):
+        check_size(value, f"{where}: idempotency_key")
         return
     raise OptionError(
         f"{where}: idempotency_key is a text or a tuple that is not empty (None: no key for this call), got {value!r}"
     )
+
+
+def check_size(value: object, who: str) -> None:
+    """`UnkeyableArgument` for a key that is rather a document."""
+    try:
+        size = len(value.encode()) if isinstance(value, str) else len(msgspec.json.encode(value))
+    except (TypeError, ValueError, RecursionError):
+        return  # `keys.digest_value` names what is wrong with it
+    if size > MAX_KEY:
+        raise UnkeyableArgument(
+            f"{who} has {size:,} bytes, the limit is {MAX_KEY:,}: give what identifies the call (an id, a hash), not "
+            "its content"
+        )
 
 
 def plan_for(
@@ -56,10 +73,12 @@ def plan_for(
     *,
     given: object = _UNSAID,
     parent: str | None = None,
+    trace: str | None = None,
 ) -> Plan | None:
     """The plan of a call, or None when it has no key.
 
     given  the call's own key, over those of the options
+    trace  the traceparent of the publish
     """
     digest = digest_for(options, task, args, kwargs, bound, given=given, parent=parent)
     if digest is None:
@@ -73,6 +92,7 @@ def plan_for(
         failures=options.replay_failures,
         in_progress=options.on_in_progress,
         max_result=options.max_result,
+        trace=trace,
     )
 
 
@@ -88,7 +108,7 @@ def digest_for(
 ) -> str | None:
     """The key of a call, or None when it has none."""
     if given is _UNSAID and options.key is not None:
-        given = options.key(*args, **kwargs)
+        given = _computed(options.key, task.name, args, kwargs)
     namespace = options.namespace
     if options.scope == "parent" and parent is not None:
         namespace = f"{namespace}\n{parent}"
@@ -101,6 +121,26 @@ def digest_for(
         return None
     names = None if options.keys == "all" else options.keys
     return keys.digest(task.name, bound(), namespace=namespace, keys=names)
+
+
+def _computed(
+    function: Callable[..., Any], task: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> object:
+    """What a key function gives; `UnkeyableArgument` when it fails, or gives what can be no key."""
+    who = f"The key function {getattr(function, '__qualname__', repr(function))} of {task}"
+    try:
+        value = function(*args, **kwargs)
+    except Exception as error:
+        raise UnkeyableArgument(
+            f"{who} raised {type(error).__name__}: {error}; nothing was published"
+        ) from error
+    if value is not None and not (isinstance(value, str | tuple) and value):
+        given = f"gave {value!r}" if isinstance(value, str | tuple) else f"gave a {type(value).__name__}"
+        raise UnkeyableArgument(
+            f"{who} {given}; give a text or a tuple that is not empty, or None for no key"
+        )
+    check_size(value, who)
+    return value
 
 
 def parent_of(app: object) -> str | None:

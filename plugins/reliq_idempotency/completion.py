@@ -35,6 +35,7 @@ def _done(ctx: RunContext, plan: Plan, verdict: Done) -> Entry:
         at=ctx.app.clock.now_ms(),
         result=None if elsewhere else result,
         elsewhere=elsewhere,
+        trace=plan.trace,
     )
 
 
@@ -51,6 +52,7 @@ def _failed(ctx: RunContext, plan: Plan, verdict: Fail) -> Entry | None:
         at=ctx.app.clock.now_ms(),
         reason=verdict.reason,
         error=None if error is None else _pack(_described(error)),
+        trace=plan.trace,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from reliq import Join, PublishContext
+from reliq import DuplicateOf, Join, PublishContext
 from reliq.errors import GuardRefused
 from reliq_idempotency.entry import Entry
 from reliq_idempotency.errors import IdempotencyConflict, IdempotencyError, IdempotencyMismatch
@@ -23,6 +23,7 @@ def answer(
     value, state = refused.found.value, refused.found.state
     entry = Entry.decode(value.data, key=plan.key)
     task, first = ctx.task.name, entry.id
+    ctx.duplicate_of = DuplicateOf(first, state, entry.trace)
     if differs(plan, entry):
         count("mismatches")
         raise mismatch(plan, entry, task) from None

@@ -20,6 +20,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
     result     the encoded result of a done message; None is the result None
     elsewhere  the result was too large for this record: it is in the message's own
+    trace      the traceparent of the message's publish, to which a duplicate's span can link
     """
 
     state: Literal["accepted", "done", "failed"]
@@ -32,6 +33,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     elsewhere: bool = False
     reason: str | None = None
     error: bytes | None = None
+    trace: str | None = None
 
     def encode(self) -> bytes:
         return _encode(self)

@@ -129,6 +129,7 @@ class Idempotency(Middleware):
                 ctx.kwargs,
                 ctx.bound,
                 parent=chosen.parent_of(ctx.app),
+                trace=ctx.trace,
                 **_given(options),
             )
         if effective is None or plan is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from datetime import timedelta
@@ -119,9 +120,9 @@ def _checked(name: str, value: Any, where: str) -> Any:
             )
         return tuple(value)
     elif name == "key":
-        if value is not None and not callable(value):
+        if value is not None and (not callable(value) or inspect.iscoroutinefunction(value)):
             raise OptionError(
-                f"{where}: idempotency key is a function of the arguments, got {value!r}; the key of one call is "
+                f"{where}: idempotency key is a plain function of the arguments, got {value!r}; the key of one call is "
                 "given with using(idempotency_key=...)"
             )
     elif name == "ttl":

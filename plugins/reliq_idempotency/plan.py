@@ -32,6 +32,7 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     failures: str | None  # which are kept: None, "permanent" or "all"
     in_progress: str
     max_result: int
+    trace: str | None = None  # the traceparent of the publish
 
     @classmethod
     def of(cls, headers: Mapping[str, str], id: str) -> Plan | None:
@@ -50,7 +51,7 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
 
     def accepted(self, task: str) -> bytes:
         """The record of a message that has not ended: the same bytes for the same message, whoever writes it."""
-        return Entry("accepted", self.id, task, self.fingerprint).encode()
+        return Entry("accepted", self.id, task, self.fingerprint, trace=self.trace).encode()
 
     def take(self, task: str) -> tuple[Guard, Effect]:
         """The record with the publish: refused while anything stands there.

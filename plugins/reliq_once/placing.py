@@ -59,7 +59,7 @@ class Place:
         ctx, ticket, id = self.ctx, self.ticket, self.ctx.id
         first = self._debounce() if self.once.debounce is not None else 0
         record = LockRecord(
-            VERSION, ctx.task.name, ticket.frees, ticket.hold, first, since=ctx.app.clock.now_ms()
+            VERSION, ctx.task.name, ticket.frees, ticket.hold, first, ctx.app.clock.now_ms(), ctx.trace
         )
         value = write(record)
         plain = Add(ticket.key, value, ttl=ticket.ttl, holder=id, or_dead=ticket.or_dead, from_due=True)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from reliq import PublishContext
+from reliq import DuplicateOf, PublishContext
 from reliq.errors import GuardRefused
+from reliq.ports import Value
 from reliq_once.errors import AlreadyQueued
 from reliq_once.placing import Place
+from reliq_once.ticket import NewerRecord, record_of
 
 
 def refusal(ctx: PublishContext, place: Place, refused: GuardRefused) -> AlreadyQueued:
-    """The error that names the holder, where it is, and when its lock lapses."""
+    """The error that names the holder, where it is, and when its lock lapses; hooks outside can read who it is."""
     value, state = refused.found.value, refused.found.state
     holder = value.holder if value is not None else None
     expires = value.expires if value is not None else None
@@ -22,6 +24,15 @@ def refusal(ctx: PublishContext, place: Place, refused: GuardRefused) -> Already
             f"{name} is not queued: message {holder} ({where}) holds the key for another {left:.0f} s; "
             f"reliq why {holder}"
         )
+    if value is not None and holder is not None:
+        ctx.duplicate_of = DuplicateOf(holder, state, _trace(place.ticket.key, value))
     return AlreadyQueued(
         text, countdown=countdown, message=text, existing_id=holder, key=place.ticket.key, state=state
     )
+
+
+def _trace(key: str, value: Value) -> str | None:
+    try:
+        return record_of(key, value).trace
+    except NewerRecord:
+        return None  # it holds the key all the same

@@ -30,12 +30,13 @@ class Started:
 def first_record(ctx: RunContext, ticket: Ticket) -> LockRecord:
     """What the lock of a message says that has yet to begin: its burst of calls goes on."""
     now = ctx.app.clock.now_ms()
-    return LockRecord(VERSION, ctx.task.name, ticket.frees, ticket.hold, ticket.first, since=now)
+    return LockRecord(VERSION, ctx.task.name, ticket.frees, ticket.hold, ticket.first, now, ctx.trace)
 
 
 def start(ctx: RunContext, ticket: Ticket, tally: Tally) -> Verdict | None:
     """None: run.  At most one step on the store in the common case; two where something is in the way."""
-    record = LockRecord(VERSION, ctx.task.name, ticket.frees, ticket.hold, since=ctx.app.clock.now_ms())
+    now = ctx.app.clock.now_ms()
+    record = LockRecord(VERSION, ctx.task.name, ticket.frees, ticket.hold, since=now, trace=ctx.trace)
     if not ticket.lets_go and not ticket.slots and not (ticket.newest and ticket.frees == "s"):
         if not _adopt(ctx, ticket, record, tally):
             return _lost()

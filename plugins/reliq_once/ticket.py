@@ -79,7 +79,10 @@ class Newer(msgspec.Struct, frozen=True):
 
 
 class LockRecord(msgspec.Struct, frozen=True, array_like=True):
-    """The value of a lock.  `first` is when its burst of calls began (ms), 0 where nothing is debounced."""
+    """The value of a lock.  `first` is when its burst of calls began (ms), 0 where nothing is debounced.
+
+    trace  the traceparent of the holder's publish, to which a duplicate's span can link
+    """
 
     v: int
     task: str
@@ -87,6 +90,7 @@ class LockRecord(msgspec.Struct, frozen=True, array_like=True):
     hold: bool = False
     first: int = 0
     since: int = 0  # ms; by the publisher's clock
+    trace: str | None = None
 
 
 class NewerRecord(ReliqError):

@@ -920,7 +920,7 @@ def test_a_run_that_cannot_see_its_key_waits(bench, clock):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"key": "k"}, "idempotency key is a function"),
+        ({"key": "k"}, "idempotency key is a plain function"),
         ({"kyes": ["a"]}, "has no option 'kyes'; did you mean 'keys'?"),
         ({"keys": "a"}, 'keys is a list of argument names, "all" or None'),
         ({"keys": ["b"]}, "keys names 'b', which is not a parameter"),
