@@ -1,11 +1,16 @@
 """What a child has in hand, in memory shared with its parent.
 
-Each delivery has one state byte.  Start and take-back are one locked transition, so a delivery is either run by the
-child or given back by the parent, never both; all other bytes have a single writer and need no lock.
+Each delivery has one state byte, and a mark that the parent sets when it takes the delivery back; all other bytes have
+a single writer.
 
     FREE -> HELD -> STARTED -> FINISHED -> FREE      by the child
             HELD -> TAKEN                            by the parent, which gives the delivery back
             STARTED -> PARKED -> STARTED | TAKEN     an async task that waits for the loop
+
+A delivery is either run by the child or given back by the parent, never both.  The parent, which takes back seldom,
+pays for that: it says that it is at it, has all processors show what they wrote (`posix.order_memory`), and only then
+reads the states.  The child first writes STARTED, then looks whether the parent is at it.  If not, the parent will read
+STARTED; else the child waits for the lock, which the kernel frees at a death, and the mark tells whose it is.
 """
 
 from __future__ import annotations
@@ -34,7 +39,7 @@ _TIMES = struct.Struct("<d")
 _TIME_INTO = _TIMES.pack_into
 _COUNTS = struct.Struct("<QQQ")  # successful claims, deliveries claimed, deliveries settled
 _LAST_CLAIM, _COUNTERS, _AHEAD = 8, 16, 48
-_READY, _FULL, _PAUSED, _ORPHANED, _RETIRED, _VOID = range(64, 70)
+_READY, _FULL, _PAUSED, _ORPHANED, _RETIRED, _VOID, _TAKING, _ASK = range(64, 72)
 
 
 class Running(NamedTuple):
@@ -70,11 +75,15 @@ class Board:
     def __init__(self, capacity: int, fd: int | None = None) -> None:
         self.capacity = capacity
         self.fd = fd
-        self._entries = -(-(_HEADER + capacity) // 64) * 64
+        self._marks = _HEADER + capacity
+        self._entries = _entries(capacity)
         self._memory = mmap.mmap(-1 if fd is None else fd, size_of(capacity))
         self._mutex = threading.Lock()
         self._record = posix.RecordLock(fd)
         self._lock, self._unlock = self._record.acquire, self._record.release
+        if fd is not None and not posix.follow_order():
+            self._memory[_ASK] = 1
+        self._asks = self._memory[_ASK] != 0  # there is no order but the lock's: each start takes it
         self._free = list(range(capacity - 1, -1, -1))
 
     # --- the child's side ---
@@ -85,7 +94,8 @@ class Board:
 
     def hold(self, deliveries: Iterable[Delivery]) -> list[int]:
         """Write down a claimed batch; the caller has looked at `room`."""
-        memory, free, entries, pack = self._memory, self._free, self._entries, _ENTRY.pack_into
+        memory, free, entries, marks = self._memory, self._free, self._entries, self._marks
+        pack = _ENTRY.pack_into
         indices = []
         for delivery in deliveries:
             receipt = delivery.receipt
@@ -96,6 +106,7 @@ class Board:
             if digest:
                 name = _digest(receipt.id)
             pack(memory, at, receipt.fence, 0.0, 0.0, False, digest, len(name), name)
+            memory[marks + index] = 0
             memory[_HEADER + index] = HELD
             indices.append(index)
         return indices
@@ -117,14 +128,16 @@ class Board:
     def start(self, index: int, now: float) -> bool:
         """The task of this delivery begins; False: the parent has taken it back."""
         memory = self._memory
-        with self._mutex:
-            self._lock()
-            ours = memory[_HEADER + index] != TAKEN
-            if ours:
-                _TIME_INTO(memory, self._entries + index * _ENTRY_SIZE + 8, now)
-                memory[_HEADER + index] = STARTED
-            self._unlock()
-        return ours
+        _TIME_INTO(memory, self._entries + index * _ENTRY_SIZE + 8, now)
+        memory[_HEADER + index] = STARTED
+        if self._asks or memory[_TAKING]:
+            with self._mutex:
+                self._lock()
+                self._unlock()
+        if memory[self._marks + index]:
+            memory[_HEADER + index] = TAKEN
+            return False
+        return True
 
     def limit(self, index: int, hard: float) -> None:
         """The parent kills this process when the task runs longer than `hard` seconds."""
@@ -199,18 +212,31 @@ class Board:
             if not self._record.try_acquire(timeout):
                 return None
             try:
-                taken = []
-                for index, state in enumerate(self.states()):
-                    if state in wanted:
-                        entry = self._read(index)
-                        if only is None or entry.id == shown(only):
-                            self._memory[_HEADER + index] = TAKEN
-                            taken.append(entry)
+                self._memory[_TAKING] = 1
+                self._order()
+                taken = self._take(wanted, only)
+                self._order()
                 return taken
             finally:
+                self._memory[_TAKING] = 0
                 self._unlock()
         finally:
             self._mutex.release()
+
+    def _order(self) -> None:
+        if self.fd is not None and not self._asks:
+            posix.order_memory()
+
+    def _take(self, wanted: Sequence[int], only: str | None) -> list[Running]:
+        taken = []
+        for index, state in enumerate(self.states()):
+            if state in wanted:
+                entry = self._read(index)
+                if only is None or entry.id == shown(only):
+                    self._memory[self._marks + index] = 1
+                    self._memory[_HEADER + index] = TAKEN
+                    taken.append(entry)
+        return taken
 
     def detach(self) -> None:
         """In a fork of the process: go on with a copy that nobody else sees."""
@@ -264,7 +290,12 @@ class Board:
 
 
 def size_of(capacity: int) -> int:
-    return -(-(_HEADER + capacity) // 64) * 64 + capacity * _ENTRY_SIZE
+    return _entries(capacity) + capacity * _ENTRY_SIZE
+
+
+def _entries(capacity: int) -> int:
+    """Where they begin: after the header, the states and the marks."""
+    return -(-(_HEADER + 2 * capacity) // 64) * 64
 
 
 def receipts(entries: Sequence[Running], owner: str, held: Iterable[Receipt] = ()) -> list[Receipt]:

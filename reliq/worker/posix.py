@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 import signal
 import sys
 import tempfile
@@ -16,6 +17,9 @@ if sys.platform != "win32":
     import fcntl
 
 _PR_SET_PDEATHSIG = 1
+# membarrier(2): its number, and what it is asked for; elsewhere, or on another processor, there is none.
+_MEMBARRIER = {"x86_64": 324, "aarch64": 283, "riscv64": 283}
+_GLOBAL_EXPEDITED, _REGISTER_GLOBAL_EXPEDITED = 2, 4
 _PAGE = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 4096
 
 
@@ -78,6 +82,27 @@ def resident() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
+def follow_order() -> bool:
+    """Take part in `order_memory`, whoever calls it, from now on; False: this system has no such thing."""
+    return _membarrier(_REGISTER_GLOBAL_EXPEDITED) == 0
+
+
+def order_memory() -> None:
+    """What processes that take part wrote before is seen after this, and what is written before, by them after it.
+
+    A processor may keep a write to itself for a moment and read on.  https://man7.org/linux/man-pages/man2/membarrier.2.html
+    """
+    if _membarrier(_GLOBAL_EXPEDITED) != 0:
+        raise OSError("membarrier was refused after it had been allowed")
+
+
+def _membarrier(command: int) -> int:
+    number = _MEMBARRIER.get(platform.machine())
+    if sys.platform != "linux" or number is None or sys.maxsize < 1 << 32:
+        return -1
+    return int(ctypes.CDLL(None).syscall(number, command, 0, 0))
+
+
 def shared_file(size: int) -> int:
     """A file without a name, for memory shared with a child: its descriptor."""
     if sys.platform == "linux":
@@ -94,7 +119,8 @@ class RecordLock:
     """A POSIX record lock on the first byte of a file: between processes only, freed by the kernel at death.
 
     It vanishes when the process closes any descriptor of the file, so nobody may until the end.  `fd` None: a lock
-    that is never in the way.  `acquire` and `release` are bound calls: a Python frame less, twice for each message.
+    that is never in the way.  `acquire` and `release` are bound calls, a Python frame less: where there is no
+    membarrier(2), each start makes both.
     """
 
     __slots__ = ("_fd", "acquire", "release")
