@@ -117,6 +117,25 @@ class Claiming(Contract):
         assert hand.again(seq=hand.seq - 1).deliveries == ()
         assert hand.again().deliveries == (second,)
 
+    def test_the_same_seq_gives_the_batch_in_the_same_order(self, bench: Bench) -> None:
+        for priority, queue in ((0, "a"), (9, "a"), (0, "b"), (9, "b"), (5, "a")):
+            bench.publish(priority=priority, queue=queue)
+        hand = bench.hand()
+        claimed = hand.claim("b", "a")
+        assert len(claimed.deliveries) == 5
+        assert hand.again("b", "a").deliveries == claimed.deliveries
+
+    def test_the_same_seq_with_other_queues_gives_the_same_batch(self, bench: Bench) -> None:
+        for queue in ("a", "b"):
+            bench.publish(queue=queue)
+        hand = bench.hand()
+        claimed = hand.claim("a", "b")
+        for queues in (["b"], ["a", "c"], ["c"]):
+            again = hand.again(*queues).deliveries
+            assert sorted(again, key=lambda d: d.receipt.id) == sorted(
+                claimed.deliveries, key=lambda d: d.receipt.id
+            )
+
     def test_a_limit_of_0_gives_nothing_with_whatever_seq(self, bench: Bench) -> None:
         bench.publish()
         hand = bench.hand()

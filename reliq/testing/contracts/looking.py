@@ -5,9 +5,9 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from reliq.ports.broker import Engine
-from reliq.ports.values import Depth, Record
+from reliq.ports.values import Depth, Publication, Record
 from reliq.testing.contracts.base import Contract, MovableClock
-from reliq.testing.contracts.bench import Bench
+from reliq.testing.contracts.bench import Bench, envelope_of
 
 
 class Looking(Contract):
@@ -72,6 +72,21 @@ class Looking(Contract):
         story = bench.record(delivery.receipt.id).transitions
         assert [step.to for step in story] == ["ready", "leased", "given_back", "dropped"]
         assert story[-1].reason == "enough"
+
+    def test_an_end_without_a_run_has_neither_the_owner_nor_the_error_of_the_run_before(
+        self, bench: Bench, engine: Engine
+    ) -> None:
+        hand, delivery = bench.leased()
+        hand.settle(delivery, "retry", after=1_000, error=b"trace")
+        bench.cancel(delivery.receipt.id)
+        last = bench.record(delivery.receipt.id).transitions[-1]
+        assert (last.to, last.owner, last.error) == ("dropped", None, None)
+
+    def test_the_story_tells_the_error_that_a_message_ended_with(self, bench: Bench) -> None:
+        hand, delivery = bench.leased()
+        hand.settle(delivery, "failed", error=b"trace")
+        last = bench.record(delivery.receipt.id).transitions[-1]
+        assert (last.to, last.owner, last.error) == ("failed", hand.name, b"trace")
 
     def test_the_last_16_steps_are_kept(self, bench: Bench) -> None:
         hand, delivery = bench.leased()
@@ -222,6 +237,15 @@ class Looking(Contract):
         clock.advance(5)
         engine.reap()
         assert engine.depth("q").oldest == due
+
+    def test_the_oldest_is_found_wherever_it_stands(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        bench.publish(delay=1_000, priority=3)
+        clock.advance(5)
+        engine.publish([Publication(envelope_of(priority=3)) for _ in range(150)])
+        engine.reap()  # the promoted one stands last
+        assert engine.depth("q").oldest == clock.now_ms() - 4_000
 
     def test_the_oldest_is_nobody_when_nothing_is_ready(self, bench: Bench, engine: Engine) -> None:
         bench.publish(delay=5_000)

@@ -66,6 +66,33 @@ class Owning(Contract):
         assert engine.owners() == []
         assert hand.settle(delivery).status == "stale"
 
+    def test_a_buried_owner_is_refused_for_a_minute_and_then_forgotten(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        hand = bench.hand()
+        hand.crash()
+        clock.advance(59.999)
+        engine.reap()
+        with pytest.raises(BrokerRefused):
+            engine.register(hand.name, 30.0)
+        clock.advance(1)
+        engine.reap()
+        engine.register(hand.name, 30.0)
+        assert [owner.owner for owner in engine.owners()] == [hand.name]
+
+    def test_registering_again_forgets_neither_the_beginning_nor_the_last_claim(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        since = clock.now_ms()
+        bench.publish()
+        hand = bench.hand()
+        delivery = hand.one()
+        clock.advance(1)
+        engine.register(hand.name, 30.0)
+        assert [owner.since for owner in engine.owners()] == [since]
+        bench.publish()
+        assert hand.again().deliveries == (delivery,)
+
     def test_a_reaped_owner_may_not_renew(self, bench: Bench, engine: Engine, clock: MovableClock) -> None:
         hand = bench.hand(lease=3)
         clock.advance(4)
@@ -86,6 +113,20 @@ class Owning(Contract):
         assert engine.renew(hand.name, 30.0).stop == (ids[1],)
         assert engine.renew(bench.hand().name, 30.0).stop == ()
 
+    @pytest.mark.parametrize("leave", ["done", "retry", "given back", "died"])
+    def test_a_renewal_does_not_tell_of_what_left_its_owner(
+        self, bench: Bench, engine: Engine, leave: str
+    ) -> None:
+        hand, delivery = bench.leased()
+        bench.cancel(delivery.receipt.id)
+        if leave == "given back":
+            hand.give_back(delivery)
+        elif leave == "died":
+            hand.crash()
+        else:
+            hand.settle(delivery, "done" if leave == "done" else "retry")
+        assert engine.renew(hand.name, 30.0).stop == ()
+
     # --- held ---
 
     def test_held_gives_the_receipts_of_all_that_is_leased(self, bench: Bench, engine: Engine) -> None:
@@ -96,6 +137,16 @@ class Owning(Contract):
         assert sorted(engine.held(hand.name), key=lambda r: r.id) == sorted(receipts, key=lambda r: r.id)
         (owner,) = engine.owners()
         assert owner.held == 3
+
+    def test_held_has_the_order_in_which_it_was_given(self, bench: Bench, engine: Engine) -> None:
+        hand = bench.hand()
+        given = []
+        for priority in (0, 9, 5):
+            bench.publish(priority=priority)
+            bench.publish(priority=priority + (priority < 9))
+            given += [delivery.receipt for delivery in hand.take()]
+        assert len(given) == 6
+        assert engine.held(hand.name) == given
 
     def test_held_forgets_what_was_settled_given_back_or_taken_back(
         self, bench: Bench, engine: Engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -81,6 +82,18 @@ class Publishing(Contract):
         assert [answer.status for answer in answers] == ["accepted", "duplicate"]
         assert decode(bench.record("twice").payload).body == b"[[1],{}]"
 
+    @pytest.mark.parametrize("fields", [{}, {"delay": 0}], ids=["plain", "with a delay"])
+    def test_a_duplicate_among_others_is_told_wherever_it_stands(
+        self, bench: Bench, engine: Engine, fields: dict[str, int]
+    ) -> None:
+        bench.publish("known")
+        for ids in (["known", "a", "b"], ["c", "known", "d"], ["e", "f", "known"], ["g", "g", "h"]):
+            answers = engine.publish([Publication(envelope_of(id, **fields)) for id in ids])
+            told = [
+                "duplicate" if id == "known" or id in ids[:at] else "accepted" for at, id in enumerate(ids)
+            ]
+            assert [answer.status for answer in answers] == told
+
     def test_a_purged_id_is_a_duplicate_for_60_seconds_from_acceptance(
         self, bench: Bench, engine: Engine, clock: MovableClock
     ) -> None:
@@ -94,17 +107,18 @@ class Publishing(Contract):
         engine.reap()
         assert bench.offer("short").status == "accepted"
 
+    @pytest.mark.parametrize("fields", [{}, {"delay": 0}], ids=["plain", "with a delay"])
     def test_a_purged_chosen_id_is_a_duplicate_for_24_hours_from_acceptance(
-        self, bench: Bench, engine: Engine, clock: MovableClock
+        self, bench: Bench, engine: Engine, clock: MovableClock, fields: dict[str, int]
     ) -> None:
         hand, delivery = bench.leased("order-7", keep=0, chosen=True)
         hand.settle(delivery)
         clock.advance(DAY - 1)
         engine.reap()
         assert engine.get("order-7") is None
-        assert bench.offer("order-7", chosen=True).status == "duplicate"
+        assert bench.offer("order-7", chosen=True, **fields).status == "duplicate"
         clock.advance(1)
-        assert bench.offer("order-7", chosen=True).status == "accepted"
+        assert bench.offer("order-7", chosen=True, **fields).status == "accepted"
 
     def test_an_id_is_a_duplicate_as_long_as_its_record_is_kept_even_after_its_window(
         self, bench: Bench, engine: Engine, clock: MovableClock
@@ -178,9 +192,17 @@ class Publishing(Contract):
         assert bench.record(bench.publish()).expires is None
 
     def test_the_earliest_of_several_expiries_counts(self, bench: Bench, clock: MovableClock) -> None:
-        now = clock.now_ms()
-        id = bench.publish(delay=500, expires=now + 900, expires_in=400, expires_after_due=100)
-        assert bench.record(id).expires == now + 400
+        now, delay = clock.now_ms(), 500
+        for at, within, after in product((None, 300, 550, 900), (None, 350, 570, 950), (None, 60, 420)):
+            id = bench.publish(
+                delay=delay,
+                expires=None if at is None else now + at,
+                expires_in=within,
+                expires_after_due=after,
+            )
+            all = (at, within, None if after is None else delay + after)
+            first = min((now + each for each in all if each is not None), default=None)
+            assert bench.record(id).expires == first, (at, within, after)
 
     def test_a_message_published_after_its_expiry_is_accepted_and_then_dropped(
         self, bench: Bench, clock: MovableClock

@@ -7,8 +7,8 @@ import pytest
 from reliq.ports.broker import Engine
 from reliq.ports.values import Ended
 from reliq.testing.contracts.base import Contract, MovableClock
-from reliq.testing.contracts.bench import Bench
-from reliq.wire.message import Put
+from reliq.testing.contracts.bench import Bench, on_end, witness
+from reliq.wire.message import CancelMessage, Put
 
 
 class Reaping(Contract):
@@ -104,6 +104,18 @@ class Reaping(Contract):
         assert moved == dict.fromkeys([ready, due, promoted], ("dropped", "expired"))
         assert bench.state(kept) == "ready"
 
+    def test_what_expires_may_end_what_expires_with_it(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        ends = (on_end("any", CancelMessage("second", "by the first"), witness("n")),)
+        bench.publish("first", expires_in=1_000, on_end=ends)
+        bench.publish("second", expires_in=1_500, on_end=ends)
+        clock.advance(2)
+        engine.reap()
+        assert bench.ended("first") == ("dropped", "expired")
+        assert bench.state("second") == "dropped"
+        assert bench.value("n") == b"2"
+
     # --- ended ---
 
     def test_ended_records_are_purged_when_their_life_is_over(
@@ -131,6 +143,29 @@ class Reaping(Contract):
         engine.reap()
         audit = engine.audit()
         assert (audit.accepted, audit.states["done"]) == (1, 1)
+
+    def test_a_record_is_purged_in_the_millisecond_in_which_its_life_is_over(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        clock.advance((1_000 - clock.now_ms() % 1_000) / 1_000)  # a whole second
+        for keep in (5_200, 5_800, 5_400, 5_600):
+            hand, delivery = bench.leased(f"keep-{keep}", keep=keep)
+            hand.settle(delivery)
+        engine.remove("keep-5600")
+        clock.advance(5.199)
+        for milliseconds, purged in ((0, 0), (1, 1), (199, 0), (1, 1), (399, 0), (1, 1)):
+            clock.advance(milliseconds / 1_000)
+            assert engine.reap().purged == purged
+
+    def test_records_whose_lives_ended_at_several_moments_are_purged_at_once(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        for keep in (1_000, 3_000, 7_000):
+            hand, delivery = bench.leased(keep=keep)
+            hand.settle(delivery, "dropped")
+        clock.advance(8)
+        ended = engine.reap()
+        assert (ended.purged, ended.more) == (3, False)
 
     def test_a_live_message_is_never_purged(self, bench: Bench, engine: Engine, clock: MovableClock) -> None:
         id = bench.publish(keep=0, keep_failed=0)
@@ -186,6 +221,35 @@ class Reaping(Contract):
             total, rounds = total + len(ended.moved), rounds + 1
             assert rounds < 10
         assert total + len(ended.moved) == 10
+
+    def test_a_reap_that_has_reached_its_limit_leaves_the_rest_to_the_next(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        for _ in range(3):
+            for _ in range(5):
+                bench.publish(queue="own")
+            bench.hand().take("own")
+        for n in range(20):
+            bench.publish(f"expired-{n}", expires_in=1_000)
+        clock.advance(31)
+        first = engine.reap(4)
+        assert first.more
+        assert len(first.owners) < 3
+        assert len(first.moved) < 20
+        while engine.reap(4).more:
+            pass
+        assert engine.owners() == []
+        assert {bench.state(f"expired-{n}") for n in range(20)} == {"dropped"}
+
+    def test_a_reap_purges_about_as_many_as_its_limit(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        for keep in (1_000,) * 2 + (2_000,) * 10 + (3_000,):
+            bench.cancel(bench.publish(keep=keep))
+        clock.advance(4)
+        first = engine.reap(2)
+        assert (2 <= first.purged <= 4, first.more) == (True, True)
+        assert engine.reap(20).purged == 13 - first.purged
 
     def test_portions_take_whatever_there_is_to_do(
         self, bench: Bench, engine: Engine, clock: MovableClock

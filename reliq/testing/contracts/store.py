@@ -184,6 +184,9 @@ class StoreContract(Contract):
         assert engine.store_get("n") == Value(b"2", 2, expires, None)
         clock.advance(2)
         assert engine.store_incr("n", ttl=5.0) == 1
+        engine.store_put("for ever", b"1")
+        assert engine.store_incr("for ever", ttl=5.0) == 2
+        assert engine.store_get("for ever") == Value(b"2", 2, None, None)
 
     def test_incr_keeps_the_holder(self, engine: Engine) -> None:
         engine.store_put("n", b"4", holder="me")
@@ -219,6 +222,7 @@ class StoreContract(Contract):
         pages: list[str] = []
         after = ""
         while page := engine.store_scan("k/", limit=3, after=after):
+            assert len(page) <= 3
             pages += [key for key, _ in page]
             after = pages[-1]
         assert pages == keys
