@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -12,7 +12,7 @@ import msgspec
 from reliq.engines.redis import pack
 from reliq.engines.redis.endpoint import TIMEOUT
 from reliq.engines.redis.link import Call, Link
-from reliq.engines.redis.rows import read_delivery
+from reliq.engines.redis.rows import read_deliveries, read_delivery
 from reliq.engines.redis.server import Request, Server
 from reliq.engines.redis.sizes import BYTES, CHUNK, TooMuch
 from reliq.policy.clock import Clock, SystemClock
@@ -26,13 +26,14 @@ LOOK_EVERY = 0.005  # seconds; how often a wait looks at a clock that does not r
 class _Told(msgspec.Struct, array_like=True, gc=False):
     """The first part of an answer of claim.lua; its library packs an empty list as a map."""
 
-    settled: list[int] | dict[str, Any]
+    settled: int | list[int] | dict[str, Any]  # a number: so many, and each was simply applied
     live: bool
     next_due: int | bool
     pause: int  # ms until then, by the server's clock
     wants_alone: bool
     idles: bool  # waiting may bring something
-    disturbed: list[str] | dict[str, Any] = []  # have to look what they hold
+    ids: list[str] = []  # of the deliveries
+    disturbed: list[str] | dict[str, Any] = []  # those of them that have to look what they hold
 
 
 _told = msgspec.msgpack.Decoder(_Told)
@@ -175,14 +176,13 @@ class Claims:
         """The answer, and how many seconds to wait for more; None: it is final."""
         reply: Any = self._server.finish(request)
         told = _told.decode(reply[0])
-        answers: list[int] = told.settled or []  # type: ignore[assignment]
         if len(reply) == 1 and place:
             self._places[owner] = place
         else:
             self._places.pop(owner, None)
         claimed = Claimed(
-            tuple(pack.settled(one, answer) for one, answer in zip(settlements, answers, strict=True)),
-            _deliveries(owner, reply, told.disturbed),
+            tuple(pack.settled(settlements, told.settled)),
+            read_deliveries(owner, told.ids, *reply[1:], disturbed=told.disturbed) if told.ids else (),
             told.live,
             None if told.next_due is False else int(told.next_due),
             told.wants_alone,
@@ -215,15 +215,6 @@ class Claims:
             if next_due is not None and next_due <= self._clock.now_ms():
                 break
             link.wait(listening, time.monotonic() + LOOK_EVERY)
-
-
-def _deliveries(owner: str, reply: Any, disturbed: Iterable[str]) -> tuple[Delivery, ...]:
-    """What a claim gave."""
-    known = frozenset(id.encode() for id in disturbed)
-    return tuple(
-        read_delivery(owner, *reply[at : at + 3], undisturbed=reply[at] not in known)
-        for at in range(1, len(reply), 3)
-    )
 
 
 def _handed(push: Any, owner: str, seq: int) -> Delivery | None:

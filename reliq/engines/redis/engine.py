@@ -202,8 +202,8 @@ class RedisEngine(RedisOperators, RedisStore):
             some = settlements[first:end]
             arguments: list[bytes] = []
             items = pack.settlements(some, arguments, 3)
-            told = pack.listed(self._server.run("settle", pack.pack(items), *arguments))
-            answers += [pack.settled(one, answer) for one, answer in zip(some, told, strict=True)]
+            told = pack.unpack(self._server.run("settle", pack.pack(items), *arguments))
+            answers += pack.settled(some, told)
         return answers
 
     def give_back(self, receipts: Sequence[Receipt]) -> int:

@@ -225,7 +225,14 @@ def listed(told: bytes) -> list[Any]:
     return unpack(told) or []
 
 
-def settled(given: Settlement, told: int) -> Settled:
+def settled(given: Sequence[Settlement], told: int | list[int] | dict[Any, Any]) -> list[Settled]:
+    """Answers of claim.lua and settle.lua; a number: so many were simply applied."""
+    if isinstance(told, int):
+        told = [0] * told
+    return [_settled(one, answer) for one, answer in zip(given, told or (), strict=True)]
+
+
+def _settled(given: Settlement, told: int) -> Settled:
     """An answer of lua/lib/settle.lua."""
     if told >= 0:
         return Settled(given.receipt.id, "applied", told)

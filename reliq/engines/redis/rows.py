@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 from reliq.ports.values import Delivery, Receipt, Record, State, Transition
@@ -11,9 +11,12 @@ from reliq.wire.message import Envelope
 
 NAMES: dict[int, State] = {0: "ready", 2: "due", 3: "leased", 4: "done", 5: "failed", 6: "dropped"}
 CODES: dict[str, str] = {name: str(code) for code, name in NAMES.items()}
-_LEASED = struct.Struct("<BQ4IQ32xQQ")
-_STATIC = struct.Struct("<Q8B2I3Q")
-_NUMBERS = struct.Struct("<BQ4I5Q4QQ8B2I3Q")
+_STATIC = struct.Struct("<8B2I3Q")
+_NUMBERS = struct.Struct("<BQ4I5Q8B2I3Q")
+_BORN = struct.Struct("<5Q")
+_MOMENTS = struct.Struct("<QQ24x")  # the same, as far as a delivery says it
+_DELIVERED = struct.Struct("<4IQ")
+_HEAD = slice(9, 9 + _DELIVERED.size)  # where that stands in a row
 
 
 class Row(NamedTuple):
@@ -30,11 +33,6 @@ class Row(NamedTuple):
     claimed: int
     settled: int
     ended: int
-    published: int
-    due: int
-    place: int
-    accepted: int
-    promoted: int
     cancel: int
     has_error: int
     has_end: int
@@ -52,6 +50,11 @@ class Row(NamedTuple):
     task: str
     owner: str
     reason: str
+    published: int
+    due: int
+    place: int
+    accepted: int
+    promoted: int
 
     @property
     def live(self) -> bool:
@@ -104,10 +107,10 @@ class Row(NamedTuple):
 
 
 def row_end(envelope: Envelope, window: int) -> bytes:
-    """The end of a new row, from `promoted` on: what the server has nothing to say about."""
+    """Of a new row `cancel` to `reason`: what the server has nothing to say about."""
     return (
         _STATIC.pack(
-            *(0, 0, 0, bool(envelope.on_end), 0, 0, 0, envelope.priority, envelope.keep_result, 1),
+            *(0, 0, bool(envelope.on_end), 0, 0, 0, envelope.priority, envelope.keep_result, 1),
             *(envelope.max_crashes, window, envelope.keep, envelope.keep_failed),
         )
         + f"{envelope.queue}\0{envelope.task}\0\0\0".encode()
@@ -115,18 +118,53 @@ def row_end(envelope: Envelope, window: int) -> bytes:
 
 
 def read_row(raw: bytes) -> Row:
-    texts = raw[_NUMBERS.size :].split(b"\0")
-    return Row(*_NUMBERS.unpack_from(raw), *(text.decode() for text in texts[:4]))
+    texts = raw[_NUMBERS.size : -_BORN.size].split(b"\0")
+    return Row(
+        *_NUMBERS.unpack_from(raw), *(text.decode() for text in texts[:4]), *_BORN.unpack(raw[-_BORN.size :])
+    )
 
 
-def read_delivery(
-    owner: str, id: bytes, raw: bytes, payload: bytes | None, undisturbed: bool = False
-) -> Delivery:
+def read_delivery(owner: str, id: bytes, raw: bytes, payload: bytes) -> Delivery:
     """What a leased row says."""
-    _, _, attempt, retries, crashes, snoozes, fence, published, due = _LEASED.unpack_from(raw)
-    receipt = Receipt(id.decode(), owner, fence)
-    counts = (attempt, retries, crashes, snoozes)
-    return Delivery(receipt, payload or b"", *counts, published, due, crashes > 0, undisturbed)
+    (delivery,) = read_deliveries(
+        owner, [id.decode()], raw[-_BORN.size :], raw[_HEAD], [payload], disturbed=()
+    )
+    return delivery
+
+
+def read_deliveries(
+    owner: str,
+    ids: Sequence[str],
+    born: bytes,
+    heads: bytes,
+    payloads: Sequence[bytes | None],
+    *,
+    disturbed: Collection[str],
+) -> tuple[Delivery, ...]:
+    """The deliveries in an answer of claim.lua; one head stands for all where they are alike.
+
+    disturbed  those that somebody else may have changed something of
+    """
+    told = [*_DELIVERED.iter_unpack(heads)]
+    if len(told) == 1:
+        told *= len(ids)
+    return tuple(
+        Delivery(
+            Receipt(id, owner, fence),
+            payload or b"",
+            attempt,
+            retries,
+            crashes,
+            snoozes,
+            published,
+            due,
+            crashes > 0,
+            id not in disturbed,
+        )
+        for id, (published, due), (attempt, retries, crashes, snoozes, fence), payload in zip(
+            ids, _MOMENTS.iter_unpack(born), told, payloads, strict=True
+        )
+    )
 
 
 def read_record(found: Sequence[Any]) -> Record:

@@ -9,13 +9,14 @@ from importlib.resources import files
 from typing import NamedTuple
 
 _FOLDER = files("reliq.engines.redis") / "lua"
-_NEEDS = re.compile(r"^-- needs: (.+)$", re.MULTILINE)
+_NEEDS = re.compile(r"^ *-- needs: (.+)\n", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*\n", re.MULTILINE)
-_LITERAL = r"(?:[\d ^]+|'[^',]*')"
+_LITERAL = r"(?:[\d ^]+|'[^',]*'|KEYS\[1\]|redis\.call)"
+_CONSTANT = r"(?:[A-Z][A-Z_]+|N|call)"
 _CONSTANTS = re.compile(
-    rf"^local ([A-Z][A-Z_]+(?:, [A-Z][A-Z_]+)*) = ({_LITERAL}(?:, {_LITERAL})*)(?: --.*)?\n", re.MULTILINE
+    rf"^local ({_CONSTANT}(?:, {_CONSTANT})*) = ({_LITERAL}(?:, {_LITERAL})*)(?: --.*)?\n", re.MULTILINE
 )
-_NAME = re.compile(r"\b[A-Z][A-Z_]+\b")
+_NAME = re.compile(rf"(?<![.\w]){_CONSTANT}\b")
 
 
 class Script(NamedTuple):
@@ -29,11 +30,7 @@ class Script(NamedTuple):
 @cache
 def script(name: str) -> Script:
     """The script of one operation."""
-    own = source_of(name)
-    parts: dict[str, str] = {}
-    for part in _needs(own):
-        _gather(part, parts)
-    text = _inlined(_COMMENT.sub("", "".join([*parts.values(), own])))
+    text = _inlined(_COMMENT.sub("", _whole(source_of(name), set())))
     source = f"-- reliq {name}\n{text}".encode()
     return Script(name, source, hashlib.sha1(source, usedforsecurity=False).hexdigest().encode())
 
@@ -65,15 +62,18 @@ def names() -> list[str]:
     return sorted(file.name[:-4] for file in _FOLDER.iterdir() if file.name.endswith(".lua"))
 
 
-def _gather(part: str, parts: dict[str, str]) -> None:
-    """What a part needs, then the part itself, each once."""
-    if part in parts:
-        return
-    own = source_of(f"lib/{part}")
-    for other in _needs(own):
-        _gather(other, parts)
-    parts[part] = own
+def _whole(source: str, there: set[str]) -> str:
+    """A file with the parts that it needs in the place where it says so, each once.
 
+    What stands at the top is made whenever the script is called; what a function needs, when that is entered.
+    """
 
-def _needs(source: str) -> list[str]:
-    return [name for found in _NEEDS.findall(source) for name in found.split()]
+    def parts(found: re.Match[str]) -> str:
+        text = ""
+        for part in found[1].split():
+            if part not in there:
+                there.add(part)
+                text += _whole(source_of(f"lib/{part}"), there)
+        return text
+
+    return _NEEDS.sub(parts, source)

@@ -16,7 +16,7 @@ if ARGV[3] ~= '' then
   end
 end
 moved = {}
-bury(ARGV[2], started, ARGV[4] ~= '' and ARGV[4], moved)
+bury(ARGV[2], started, ARGV[4] ~= '' and cmsgpack.unpack(ARGV[4]), moved)
 write()
 wake()
 return { 1, cmsgpack.pack(moved) }

@@ -3,58 +3,53 @@
 -- ARGV  1 now; 2 owner; 3 seq; 4 limit; 5 what to put among those that idle (wake_queue.lua) when there is nothing, or
 --       ''; 6 what of this owner's stands there, or ''; 7 queues as MessagePack; 8 settlements as MessagePack, or '';
 --       9.. values and errors
--- Returns { MessagePack of {answers, live, next due or false, in how many ms, wants alone, whether waiting may bring
---         something, ids of those that have to look what they hold}, id, row, payload, ... }
+-- Returns { MessagePack of {answers, or how many were simply applied; live; next due or false; in how many ms; wants
+--         alone; whether waiting may bring something; ids; those of them that have to look what they hold}, and where
+--         there are ids: the second parts of their rows in a row, what the deliveries say in a row (DELIVERED of
+--         rows.lua; once where all say the same), payloads }
 -- O(n log m)
--- needs: settle lease room write wake
-local BOUND = 1000 -- what is expired or promoted at most
+-- needs: settle_swiftly lease_swiftly owner room
 local name, seq, limit, queues = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), cmsgpack.unpack(ARGV[7])
-
-local function disturbed_of(ids)
-  local found = {}
-  if #ids > 0 and call('EXISTS', N .. 'disturbed') == 1 then
-    for _, id in ipairs(ids) do
-      if call('SISMEMBER', N .. 'disturbed', id) == 1 then
-        found[#found + 1] = id
-      end
+local items = ARGV[8] ~= '' and cmsgpack.unpack(ARGV[8]) or {}
+local settled, o = settle_swiftly(items, name), nil
+local got, rare = { ids = {}, heads = {}, born = {}, bodies = {} }, not settled
+local next_due, wants_alone, deaf, again = false, false, false, false
+if settled then
+  o = owner_of(name)
+  if o and limit > 0 and seq >= o[4] then
+    rare = seq == o[4] or o[5] ~= ''
+    if not rare then
+      rare, next_due = first_by_time(queues)
     end
+    rare = rare or lease_swiftly(queues, limit, name, seq, got)
   end
-  return found
 end
 
-local settled = {}
-if ARGV[8] ~= '' then
-  settled = settle_all(ARGV[8], name)
-  write()
-end
-local o, ids, next_due, wants_alone, idles, deaf = owner_of(name), {}, false, false, false, false
-if o and limit > 0 and seq == o[4] then
-  ids = batch_again(queues, name, seq)
-  pass_on(queues) -- a claim that was handed its message may have been woken for another one
-elseif o and limit > 0 and seq > o[4] then
-  drop_expired(BOUND)
-  local left = BOUND
-  for _, queue in ipairs(queues) do
-    left = left - promote_due(queue, math.max(left, 1))
-  end
-  local charged, holds = first_charged(queues), call('EXISTS', N .. 'held:' .. name) == 1
-  local alone = holds and o[5] ~= '' and row(o[5])
-  wants_alone = holds and charged and true or false
-  deaf = alone and alone[STATE] == IS_LEASED and alone[OWNER] == name
-  if charged and not holds then
-    ids[1] = lease_row(charged, name, seq) and charged
-    o[5] = charged
-  elseif not deaf then
-    ids = lease_ready(queues, limit, name, seq)
-    o[5] = ''
-  end
-  if #ids > 0 then
-    o[4] = seq
-    keep_owner(name, o)
+-- What comes seldom is made when it does: making all these functions would cost more than most claims.
+local function the_long_way()
+  -- needs: settle lease_anything write
+  if not settled then
+    settled = settle_all(items, name)
     write()
-  else
-    next_due, idles = earliest(queues), not wants_alone
+    o = owner_of(name)
   end
+  again = o and limit > 0 and seq == o[4]
+  if again then
+    lease_again(queues, name, seq, got)
+  elseif o and limit > 0 and seq > o[4] then
+    wants_alone, deaf = lease_anything(queues, limit, name, seq, o, got)
+    next_due = earliest(queues)
+  end
+end
+
+if rare then
+  the_long_way()
+end
+local ids = got.ids
+local idles = o and limit > 0 and seq > o[4] and #ids == 0 and not wants_alone or false
+if #ids > 0 and not again then
+  o[4] = seq
+  call('HSET', N .. 'owner', name, cmsgpack.pack(o))
 end
 for _, queue in ipairs(queues) do
   if ARGV[6] ~= '' then
@@ -67,15 +62,9 @@ for _, queue in ipairs(queues) do
   end
 end
 wake()
-local pause, disturbed = next_due and next_due - now or 0, disturbed_of(ids)
-local reply = {
-  cmsgpack.pack({ settled, o and true or false, next_due, pause, wants_alone, idles, disturbed }),
-}
-if #ids > 0 then
-  local found = call('HMGET', N .. 'message', unpack(ids))
-  local carries = not payloads[ids[1]] and call('HMGET', N .. 'payload', unpack(ids))
-  for i = 1, #ids do
-    reply[3 * i - 1], reply[3 * i], reply[3 * i + 1] = ids[i], found[i], carries and carries[i] or payloads[ids[i]] or false
-  end
+local pause = next_due and next_due - now or 0
+if #ids == 0 then
+  return { cmsgpack.pack({ settled, o and true or false, next_due, pause, wants_alone, idles }) }
 end
-return reply
+local told = cmsgpack.pack({ settled, true, false, 0, wants_alone, false, ids, disturbed_of(ids) })
+return { told, table.concat(got.born), once(got.heads), got.bodies }

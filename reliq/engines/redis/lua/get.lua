@@ -5,11 +5,10 @@
 -- O(1)
 -- needs: room story
 local id = ARGV[2]
-local raw = call('HGET', N .. 'message', id)
-if not raw then
+local raw, r = whole(id), row(id)
+if not r then
   return false
 end
-local r = row(id)
 if ARGV[3] ~= '' and r[STATE] <= IS_LEASED then
   local waiting = call('HGET', N .. 'waiting', id) or ''
   if not waiting:find(ARGV[3], 1, true) then

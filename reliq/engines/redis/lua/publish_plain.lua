@@ -16,12 +16,11 @@ local found = call('HMGET', N .. 'message', unpack(ids))
 local tombs = call('EXISTS', N .. 'tomb') == 1
 local book = call('HMGET', N .. 'book', 'accepted', 'place')
 local accepted, place = tonumber(book[1]) or 0, tonumber(book[2]) or 0
-local head = FRESH .. struct.pack('<I8I8', now, now)
-local rows, payloads, seen, answers, n, at = {}, {}, {}, {}, 0, 0
-local lines = {}
+local rows, born, payloads, seen, answers, n, at = {}, {}, {}, {}, {}, 0, 0
+local head, lines = ('\0'):rep(HEAD_END), {}
 for i = 1, #runs do
   local run = runs[i]
-  local static, line = ARGV[run[1]], lines[run[2]]
+  local row, line = head .. ARGV[run[1]], lines[run[2]]
   local band = (9 - run[3]) * BAND
   if not line then
     line = {}
@@ -35,7 +34,8 @@ for i = 1, #runs do
       answers[at] = 1
     else
       n, seen[id], answers[at] = n + 1, true, 0
-      rows[2 * n - 1], rows[2 * n] = id, head .. struct.pack('<I8I8', place + n, accepted + n) .. static
+      rows[2 * n - 1], rows[2 * n] = id, row
+      born[2 * n - 1], born[2 * n] = id, struct.pack(BORN, now, now, place + n, accepted + n, 0)
       payloads[2 * n - 1], payloads[2 * n] = id, ARGV[at + 2]
       line[#line + 1] = string.format('%d', band + place + n)
       line[#line + 1] = id
@@ -49,12 +49,13 @@ if n > 0 then
   local taken = queue
     and #payloads[2] <= LARGE
     and call('EXISTS', N .. 'ready:' .. queue, N .. 'charged:' .. queue) == 0
-    and hand_over(rows[1], rows[2], payloads[2], queue)
+    and hand_over(rows[1], rows[2], born[2], payloads[2], queue)
   if taken then
     rows[2], lines = taken, {}
     call('SADD', N .. 'queues', queue)
   end
   call('HSET', N .. 'message', unpack(rows))
+  call('HSET', N .. 'born', unpack(born))
   call('HSET', N .. 'payload', unpack(payloads))
   for queue, line in pairs(lines) do
     if #line > 0 then

@@ -7,9 +7,14 @@
 -- needs: rows
 local states, queue, task, reason, after = ARGV[4], ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local found = call('HSCAN', N .. 'message', ARGV[2], 'COUNT', ARGV[3])
-local reply = { found[1] }
+local reply, ids = { found[1] }, {}
 for i = 1, #found[2], 2 do
-  local r = { struct.unpack(LAYOUT, found[2][i + 1]) }
+  ids[#ids + 1] = found[2][i]
+end
+local born = #ids > 0 and call('HMGET', N .. 'born', unpack(ids))
+for i = 1, #ids do
+  local raw = found[2][2 * i] .. (born[i] or '')
+  local r = { struct.unpack(LAYOUT, raw) }
   if
     r[ACCEPTED] > after
     and (states == '' or states:find(r[STATE], 1, true))
@@ -17,7 +22,7 @@ for i = 1, #found[2], 2 do
     and (task == '' or r[TASK] == task)
     and r[REASON]:sub(1, #reason) == reason
   then
-    reply[#reply + 1], reply[#reply + 2] = found[2][i], found[2][i + 1]
+    reply[#reply + 1], reply[#reply + 2] = ids[i], raw
   end
 end
 return reply

@@ -4,7 +4,7 @@
 local LARGE = 65536 -- bytes; what waits for a slow reader takes the server's memory
 
 -- The new row when somebody took it, else nil: then it has to wait, and there is nobody to wake.
-local function hand_over(id, raw, payload, queue)
+local function hand_over(id, raw, born, payload, queue)
   local channel, seq, name, o = next_idle(queue)
   while channel do
     if o[5] ~= '' then -- it has run something alone: its claim looks whether that is over
@@ -13,14 +13,13 @@ local function hand_over(id, raw, payload, queue)
       end
     else
       local row = leased(raw, name, seq)
-      local head = string.format('\1%d %d %d %d ', seq, #name, #id, #row)
-      if call('PUBLISH', channel, head .. name .. id .. row .. payload) > 0 then
+      local head = string.format('\1%d %d %d %d ', seq, #name, #id, #row + BORN_SIZE)
+      if call('PUBLISH', channel, head .. name .. id .. row .. born .. payload) > 0 then
         o[4] = seq
         call('HSET', N .. 'owner', name, cmsgpack.pack(o))
         call('SADD', N .. 'held:' .. name, id)
         return row
       end
-      leased_head = nil
     end
     channel, seq, name, o = next_idle(queue)
   end

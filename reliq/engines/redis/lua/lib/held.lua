@@ -27,8 +27,9 @@ local function held_of(ids, found)
     end
   end
   if #holding > 0 then
-    local on_ends = call('HMGET', N .. 'on_end', unpack(holding))
+    local on_ends, born = call('HMGET', N .. 'on_end', unpack(holding)), call('HMGET', N .. 'born', unpack(holding))
     for i, id in ipairs(holding) do
+      borns[id] = borns[id] or born[i]
       local effects = effects_of(on_ends[i] or '\144')
       held[id] = effects
       for _, effect in ipairs(effects or {}) do

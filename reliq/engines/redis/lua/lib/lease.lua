@@ -1,4 +1,4 @@
--- needs: ready owners plain
+-- needs: ready owners plain got
 local function lease(id, r, name, seq)
   leave(id, r)
   r[STATE], r[REASON], r[OWNER], r[CLAIM], r[CLAIMED] = IS_LEASED, '', name, seq, now
@@ -22,33 +22,41 @@ local function first_charged(queues)
   end
 end
 
--- The long way: whether it could be leased.
-local function lease_row(id, name, seq)
+-- What a delivery says that is leased already.
+local function gather_row(got, id, body)
+  local r = row(id)
+  gather(got, id, struct.pack(DELIVERED, unpack(r, ATTEMPT, FENCE)), struct.pack(BORN, unpack(r, PUBLISHED, ALL)), body)
+end
+
+-- The long way.
+local function lease_row(id, name, seq, got, body)
   local r = row(id)
   if expired(r) then
     conclude(id, r, IS_DROPPED, 'expired')
     finish()
   elseif r[STATE] == IS_READY then -- an expired one's `on_end` may have ended it
     lease(id, r, name, seq)
-    return true
+    gather_row(got, id, body)
   end
 end
 
-local function lease_some(found, line, name, seq, ids)
+local function lease_some(found, line, name, seq, got, bodies)
   local held, coming, n = {}, {}, 0
-  local before = call('HMGET', N .. 'message', unpack(found))
+  local before, born = call('HMGET', N .. 'message', unpack(found)), call('HMGET', N .. 'born', unpack(found))
   for i = 1, #found do
-    local id = found[i]
-    local raw = before[i] and rows[id] == nil and raws[id] == nil and lease_plain(before[i], name, seq)
+    local id, raw, head = found[i], nil, nil
+    if before[i] and born[i] and rows[id] == nil and raws[id] == nil then
+      raw, head = lease_of(before[i], name, seq)
+    end
     if raw then
       n = n + 1
       held[n], coming[2 * n - 1], coming[2 * n] = id, id, raw
-      raws[id] = raw
-      ids[#ids + 1] = id
+      raws[id], borns[id] = raw, born[i]
+      gather(got, id, head, born[i], bodies[i])
     elseif not row(id) then
       zset(line, id, false) -- it was deleted beside us
-    elseif lease_row(id, name, seq) then
-      ids[#ids + 1] = id
+    else
+      lease_row(id, name, seq, got, bodies[i])
     end
   end
   if n > 0 then
@@ -58,57 +66,26 @@ local function lease_some(found, line, name, seq, ids)
   end
 end
 
--- Whoever leaves work behind passes the wake on.
-local function pass_on(queues)
-  for _, queue in ipairs(queues) do
-    if call('EXISTS', N .. 'ready:' .. queue) == 1 then
-      count(woken, queue, 1)
-    end
-  end
-end
-
--- What one claim carries: its answer must arrive within the deadline, and the server ends the connection of a client
--- that listens to a channel and has 8 MiB in hand for a minute, or 32 at once (client-output-buffer-limit pubsub).
-local MOST = 4194304
-local carried, payloads, is_full = 0, {}, false
-
--- Those of the next messages that the answer has room for, at least one in all; their payloads go with it.
-local function fitting(ids)
-  local found = call('HMGET', N .. 'payload', unpack(ids))
-  for i = 1, #ids do
-    local payload = found[i] or ''
-    carried = carried + #payload
-    if carried > MOST and carried > #payload then
-      is_full = true
-      return { unpack(ids, 1, i - 1) }
-    end
-    payloads[ids[i]] = payload
-  end
-  return ids
-end
-
 -- Up to `limit` ready messages, the first queue that has some first.
-local function lease_ready(queues, limit, name, seq)
-  local ids = {}
+local function lease_ready(queues, limit, name, seq, got)
   for _, queue in ipairs(queues) do
     local more, line = true, 'ready:' .. queue
-    while more and #ids < limit and not is_full do
-      local wanted = limit - #ids
+    while more and #got.ids < limit and not is_full do
+      local wanted, bodies = limit - #got.ids, nil
       local found = call('ZRANGE', N .. line, 0, wanted - 1)
       more = #found == wanted
       if #found > 0 then
-        found = fitting(found)
+        found, bodies = fitting(found)
       end
       if #found > 0 then
-        lease_some(found, line, name, seq, ids)
+        lease_some(found, line, name, seq, got, bodies)
         write()
       end
     end
   end
-  if #ids >= limit or is_full then
+  if #got.ids >= limit or is_full then
     pass_on(queues)
   end
-  return ids
 end
 
 local function earliest(queues)

@@ -1,5 +1,5 @@
 -- needs: rows
--- A new message.  An item: id, the end of its row (from PROMOTED on; a number as for on_end), queue, priority, eta, delay, expires,
+-- A new message.  An item: id, the end of its row (from CANCEL to REASON; a number as for on_end), queue, priority, eta, delay, expires,
 -- expires_in, expires_after_due, on_end (the number of an argument, bytes as text, or '' for none); -1 stands for "not
 -- said" in a time.
 local function raw(text) -- bytes that travelled as text
@@ -28,5 +28,5 @@ end
 
 local function newborn(item, due, place, accepted)
   local head = struct.pack(HEAD, due > now and IS_DUE or IS_READY, expires_of(item, due), 0, 0, 0, 0, 0, 0, 0, 0, 0)
-  return head .. struct.pack(MOMENTS, now, due, place, accepted) .. (ARGV[item[2]] or raw(item[2]))
+  return head .. (ARGV[item[2]] or raw(item[2])) .. struct.pack(BORN, now, due, place, accepted, 0)
 end

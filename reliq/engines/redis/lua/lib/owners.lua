@@ -1,10 +1,4 @@
--- needs: moves
--- Owners: {since, expires, lease, claim, alone, about}; `held:OWNER` has what is leased to one.
-local function owner_of(name)
-  local raw = call('HGET', N .. 'owner', name)
-  return raw and cmsgpack.unpack(raw)
-end
-
+-- needs: moves owner
 local function keep_owner(name, o)
   hash('owner', name, cmsgpack.pack(o))
 end

@@ -1,41 +1,44 @@
--- needs: unit leased
--- The common way, on the bytes of a row: a message that was never leased is leased, a leased one is done.  Each gives
--- the new row, or false where the long way must decide.
-local done_heads, keeps = {}, {}
+-- needs: leased wake
+-- The common way, for all messages at once whose rows are alike: what is ready is leased, what is leased is done.  Of
+-- anything else the long way must decide.
+local leases, ends = {}, {} -- by the row as it was
 
-local function lease_plain(raw, name, seq)
-  return raw:sub(1, HEAD_END) == FRESH and leased(raw, name, seq)
+-- The row when it is leased, and what its delivery says.
+local function lease_of(raw, name, seq)
+  local known = leases[raw]
+  if not known then
+    known = { leased(raw, name, seq) }
+    leases[raw] = known
+  end
+  return known[1], known[2]
 end
 
--- The head of a row that is done, from that of one that is leased under a fence: the same for a whole batch.
-local function done_head(head, given)
-  local state, expires, attempt, retries, crashes, snoozes, fence, claim, claimed = struct.unpack(HEAD, head)
-  return state == IS_LEASED
-    and fence == given
-    and struct.pack(HEAD, IS_DONE, expires, attempt, retries, crashes, snoozes, fence, claim, claimed, fence, now)
+-- A leased row: fence, owner, when it is purged if it is done now, the row when it is without and with a value, whether
+-- it holds anything.
+local function ending(raw)
+  local state, expires, attempt, retries, crashes, snoozes, fence, claim, claimed = struct.unpack(HEAD, raw)
+  local cancel, has_error, has_end = raw:byte(CANCEL_AT, CANCEL_AT + 2)
+  if state ~= IS_LEASED or cancel + has_error > 0 then
+    return {}
+  end
+  local keep, owner = struct.unpack('<I8', raw, KEEP_AT), raw:match('^%Z*%z%Z*%z(%Z*)', TEXTS_AT)
+  local head = struct.pack(HEAD, IS_DONE, expires, attempt, retries, crashes, snoozes, fence, claim, claimed, fence, now)
+  local flags, rest = raw:sub(CANCEL_AT, VALUE_AT - 1), raw:sub(VALUE_AT + 1)
+  local valued = raw:byte(RESULT_AT) == 1 and head .. flags .. '\1' .. rest
+  return { fence, owner, now + keep, head .. flags .. raw:sub(VALUE_AT), valued, has_end == 1 }
 end
 
--- `tail`: what the row of a message ends in that this owner holds.
-local function done_plain(raw, tail, given)
-  local cancel, has_error = raw:byte(CANCEL_AT, CANCEL_AT + 1)
-  if cancel + has_error > 0 or raw:sub(-#tail) ~= tail then
+-- The row of a message that is done under a receipt, when it is purged, whether it keeps its value, whether it holds
+-- anything.
+local function done_of(raw, owner, fence, has_value)
+  local known = ends[raw]
+  if not known then
+    known = ending(raw)
+    ends[raw] = known
+  end
+  if known[1] ~= fence or known[2] ~= owner then
     return false
   end
-  local head = raw:sub(1, HEAD_END)
-  local known = done_heads[head]
-  if not known or known[1] ~= given then
-    known = { given, done_head(head, given) }
-    done_heads[head] = known
-  end
-  return known[2] and known[2] .. raw:sub(HEAD_END + 1)
-end
-
-local function keep_of(raw)
-  local bytes = raw:sub(KEEP_AT, KEEP_AT + 7)
-  local keep = keeps[bytes]
-  if not keep then
-    keep = struct.unpack('<I8', bytes)
-    keeps[bytes] = keep
-  end
-  return keep
+  local valued = has_value and known[5]
+  return valued or known[4], known[3], valued and true, known[6]
 end

@@ -1,7 +1,7 @@
 -- needs: moves write
 -- The record of an ended message goes; its id stays a duplicate until its window is over.
 local function erase_message(id, r)
-  for _, name in ipairs({ 'message', 'payload', 'value', 'error', 'story', 'on_end', 'waiting' }) do
+  for _, name in ipairs({ 'message', 'born', 'payload', 'value', 'error', 'story', 'on_end', 'waiting' }) do
     hash(name, id, false)
   end
   set('disturbed', id, false)

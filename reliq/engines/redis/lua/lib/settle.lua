@@ -50,24 +50,27 @@ end
 
 -- A message that is simply done, by the bytes of its row: how many effects were skipped, or nil where the long way must
 -- decide.  `whole`: ids and rows of those that went this way.
-local function done_at_once(id, raw, tail, fence, held, own, value, whole)
-  local done = raw and held ~= false and raws[id] == nil and rows[id] == nil and done_plain(raw, tail, fence)
+local function done_at_once(id, raw, owner, fence, held, own, value, whole)
+  local done, gone, valued
+  if raw and held ~= false and raws[id] == nil and rows[id] == nil then
+    done, gone, valued = done_of(raw, owner, fence, value)
+  end
   if not done then
     return nil
   end
-  if value and raw:byte(RESULT_AT) == 1 then
-    done = done:sub(1, VALUE_AT - 1) .. '\1' .. done:sub(VALUE_AT + 1)
+  if valued then
     hash('value', id, ARGV[value])
   end
   local n = #whole.ids + 1
   whole.ids[n], whole.rows[2 * n - 1], whole.rows[2 * n] = id, id, done
   raws[id] = done
-  bin(id, now + keep_of(done))
+  bin(id, gone)
   ended[#ended + 1] = id
   if not (own or held) then
     return 0
   end
-  local due = struct.unpack('<I8', raw, DUE_AT)
+  borns[id] = borns[id] or read('born', id)
+  local due = struct.unpack('<I8', borns[id], DUE_AT)
   local skipped = (own and apply(own, due) or 0) + (held and apply(held, due) or 0)
   return #pending > 0 and skipped + finish() or skipped
 end
@@ -84,11 +87,11 @@ end
 -- Messages of one claim that are simply done: {fence, ids, owner, number of the argument with the first one's value}.
 local function settle_run(run, by, answers)
   local fence, ids, owner, first = run[1], run[2], run[3] or by, run[4]
-  local tail, found, whole = '\0' .. owner .. '\0\0', call('HMGET', N .. 'message', unpack(ids)), { ids = {}, rows = {} }
+  local found, whole = call('HMGET', N .. 'message', unpack(ids)), { ids = {}, rows = {} }
   local held = held_of(ids, found)
   for i = 1, #ids do
     local id, value = ids[i], first and first + i - 1
-    answers[#answers + 1] = done_at_once(id, found[i], tail, fence, held[id], nil, value, whole)
+    answers[#answers + 1] = done_at_once(id, found[i], owner, fence, held[id], nil, value, whole)
       or settle({ id, fence, owner, first and 'done', nil, nil, nil, value })
   end
   write_whole(whole, owner)
@@ -100,10 +103,10 @@ local function settle_row(items, answers)
   for i, item in ipairs(items) do
     ids[i] = item[1]
   end
-  local tail, found = '\0' .. owner .. '\0\0', call('HMGET', N .. 'message', unpack(ids))
+  local found = call('HMGET', N .. 'message', unpack(ids))
   local held = held_of(ids, found)
   for i, item in ipairs(items) do
-    answers[#answers + 1] = done_at_once(ids[i], found[i], tail, item[2], held[ids[i]], item[10], item[8], whole)
+    answers[#answers + 1] = done_at_once(ids[i], found[i], owner, item[2], held[ids[i]], item[10], item[8], whole)
       or settle(item)
   end
   write_whole(whole, owner)
@@ -113,8 +116,8 @@ local function is_simple(item)
   return item[4] == 'done' and item[10] and not (item[5] or item[9] or item[11])
 end
 
-local function settle_all(blob, by)
-  local answers, items, i = {}, cmsgpack.unpack(blob), 1
+local function settle_all(items, by)
+  local answers, i = {}, 1
   while items[i] do
     local item, row = items[i], {}
     while items[i] and is_simple(items[i]) and items[i][3] == item[3] do

@@ -1,11 +1,11 @@
--- needs: rows
+-- needs: rows wake
 -- What a script has read and what it is about to write.  Nothing is written before everything was checked; then what
 -- frees memory goes first, so that a full server lets settlements through, and then the rest.
-local raws, rows, touched = {}, {}, {}
+local NAMES = { [0] = 'ready', [2] = 'due', [3] = 'leased', [4] = 'done', [5] = 'failed', [6] = 'dropped' }
+local raws, borns, rows, touched = {}, {}, {}, {}
 local hashes, zsets, sets, lists = {}, {}, {}, {} -- by name, without the namespace
 local frees, adds = {}, {} -- whole commands: { command, name, arguments }
-local ended, woken, endings = {}, {}, {}
-local book
+local endings, book = {}, nil
 
 local function into(kind, name, member, value)
   local members = kind[name]
@@ -41,23 +41,36 @@ end
 -- Read many at once; what this script made of some stays.
 local function fetch(ids)
   if #ids > 0 then
-    local found = call('HMGET', N .. 'message', unpack(ids))
+    local found, born = call('HMGET', N .. 'message', unpack(ids)), call('HMGET', N .. 'born', unpack(ids))
     local made = hashes.message or {}
     for i = 1, #ids do
       local id = ids[i]
-      raws[id] = made[id] == nil and found[i] or made[id]
+      if made[id] == nil then
+        raws[id], borns[id] = found[i], born[i]
+      else
+        raws[id], borns[id] = made[id], hashes.born and hashes.born[id]
+      end
     end
   end
+end
+
+-- Both parts of a row, or false.
+local function whole(id)
+  local raw, born = raws[id], borns[id]
+  if raw == nil then
+    raw = read('message', id)
+  end
+  if raw and not born then
+    born = read('born', id)
+  end
+  return raw and born and raw .. born
 end
 
 -- The row of a message as this script has it, or false.
 local function row(id)
   local r = rows[id]
   if r == nil then
-    local raw = raws[id]
-    if raw == nil then
-      raw = read('message', id)
-    end
+    local raw = whole(id)
     r = raw and { struct.unpack(LAYOUT, raw) }
     rows[id] = r
   end
@@ -72,10 +85,6 @@ local function number(name)
   end
   book[name] = book[name] + 1
   return book[name]
-end
-
-local function count(counts, name, by)
-  counts[name] = (counts[name] or 0) + by
 end
 
 -- When the record of an ended message goes: its id is in the list of that second.

@@ -1,5 +1,20 @@
--- needs: unit wake_queue
+-- needs: wake_queue
 -- Who waits for an ending stands in `waiting`.
+local ended, woken = {}, {} -- ids; how many messages by queue
+
+local function count(counts, name, by)
+  counts[name] = (counts[name] or 0) + by
+end
+
+-- Whoever leaves work behind passes the wake on.
+local function pass_on(queues)
+  for _, queue in ipairs(queues) do
+    if call('EXISTS', N .. 'ready:' .. queue) == 1 then
+      count(woken, queue, 1)
+    end
+  end
+end
+
 local function tell(ids)
   local found = call('HMGET', N .. 'waiting', unpack(ids))
   for i = 1, #ids do

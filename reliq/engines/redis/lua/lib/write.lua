@@ -71,7 +71,8 @@ end
 local function write()
   for id in pairs(touched) do
     local r = rows[id]
-    hash('message', id, r and struct.pack(LAYOUT, unpack(r, 1, COLUMNS)))
+    hash('message', id, r and struct.pack(MESSAGE, unpack(r, 1, COLUMNS)))
+    hash('born', id, r and struct.pack(BORN, unpack(r, PUBLISHED, ALL)))
   end
   run(frees)
   local members, scores, fields = each(sets, 'SREM'), each(zsets, 'ZREM'), fields_of()
@@ -87,5 +88,5 @@ local function write()
     call('HINCRBY', N .. 'book', name, by)
   end
   hashes, zsets, sets, lists, touched, endings, book = {}, {}, {}, {}, {}, {}, nil
-  raws, bins, frees, adds = {}, {}, {}, {}
+  raws, borns, bins, frees, adds = {}, {}, {}, {}, {}
 end
