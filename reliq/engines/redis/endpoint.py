@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -269,7 +270,17 @@ class Endpoint:
         }
         if self._parts.scheme != "unix":
             settings["socket_keepalive"] = True
+            settings["socket_keepalive_options"] = _keepalive()
         return settings
+
+
+def _keepalive() -> dict[int, int]:
+    """An idle connection that was lost without a word is found out in half a minute, before it is needed.
+
+    Of the routers in between, those that forget idle connections are reminded.
+    """
+    wanted = {"TCP_KEEPIDLE": 15, "TCP_KEEPALIVE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
+    return {getattr(socket, name): value for name, value in wanted.items() if hasattr(socket, name)}
 
 
 def _is_about_login(error: Exception) -> bool:

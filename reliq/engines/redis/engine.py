@@ -136,11 +136,13 @@ class RedisEngine(RedisOperators, RedisStore):
             if left <= 0:
                 break
             link, listening = self._server.listen()
-            record = self._get(id, self._server.channel.encode())
-            if record is None or record.state not in LIVE:
+            try:
+                record = self._get(id, self._server.channel.encode())
+                if record is None or record.state not in LIVE:
+                    break
+                link.wait(listening, time.monotonic() + left)
+            finally:
                 link.hush(listening)
-                break
-            link.wait(listening, time.monotonic() + left)
             if not self._server.closed():
                 record = self._get(id, b"")
         return record

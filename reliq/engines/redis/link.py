@@ -22,6 +22,7 @@ from reliq.engines.redis.resp import INCOMPLETE, Reader, is_push, reader
 from reliq.errors import BrokerUnavailable
 
 READ = 65536
+_PATIENCE = 5.0  # seconds that a PING may take to get away
 _LOOK_AGAIN = 1.0  # seconds after which who waits for its turn looks whether anybody reads
 
 
@@ -54,8 +55,9 @@ class Link:
         self._listening: set[Call] = set()
         self._followers: set[Call] = set()
         self._sending = threading.RLock()  # one that knows its owner
-        self._state = threading.Lock()
+        self._state = threading.RLock()  # a signal's handler may call while its thread is in here
         self._leader: Call | None = None  # whose thread reads
+        self._reads = 0  # that thread
         self._io: threading.Lock | None = threading.Lock() if tls else None  # TLS: one thread at a time
         self._poll = select.poll()
         self._poll.register(sock.fileno(), select.POLLIN)
@@ -67,8 +69,14 @@ class Link:
 
     # --- calls ---
 
-    def send(self, data: bytes, deadline: float, *, answered: bool = True) -> Call:
-        """Put a request on the wire; one that is answered by a push alone is not `answered`."""
+    def is_entered(self) -> bool:
+        """Whether this very thread is in the middle of a call here: a signal's handler calls."""
+        if self._sending._is_owned():  # type: ignore[attr-defined]
+            return True
+        return self._leader is not None and self._reads == threading.get_ident()
+
+    def send(self, data: bytes, deadline: float) -> Call:
+        """Put a request on the wire."""
         call = Call()
         # An exception from outside (a signal, a time limit) may strike between any two steps, also between the lock and
         # the next line: so it is asked who has it.
@@ -78,8 +86,7 @@ class Link:
                 raise unavailable(self._where, "others are still sending", certain=True)
             if self.broken is not None:
                 raise unavailable(self._where, self.broken, certain=True)
-            if answered:
-                self._pending.append(call)
+            self._pending.append(call)
             self._write(data, deadline)
         except BrokerUnavailable:
             raise
@@ -125,16 +132,24 @@ class Link:
             self.hush(call)
             call.end(None)
         if listening and self._leader is not None and self.broken is None:
-            try:
-                self.send(_PING, time.monotonic() + 0.1)  # whoever reads is asleep in the socket
-            except BrokerUnavailable:
-                return
+            self._rouse()
 
     def nudge(self) -> None:
         """End all waits for pushes."""
         with self._state:
             listening = [*self._listening]
         self.end(*listening)
+
+    def _rouse(self) -> None:
+        """Whoever reads is asleep in the socket: an answer wakes it.  Where others send right now, theirs will."""
+        try:
+            if not self._sending._is_owned() and self._sending.acquire(blocking=False):  # type: ignore[attr-defined]
+                self.send(_PING, time.monotonic() + _PATIENCE)
+        except BrokerUnavailable:
+            return
+        finally:
+            if self._sending._is_owned():  # type: ignore[attr-defined]
+                self._sending.release()
 
     # --- reading in turns ---
 
@@ -171,6 +186,7 @@ class Link:
         """Whether this call's thread reads now; else it follows."""
         with self._state:
             if self._leader is None or self._leader is call:
+                self._reads = threading.get_ident()
                 self._leader = call
                 return True
             if call.turn is None:
@@ -189,7 +205,7 @@ class Link:
     def _appoint(self) -> None:
         """Nobody reads: one of those who wait goes on with it."""
         with self._state:
-            follower = next((one for one in self._followers if not one.done), None)
+            follower = next((one for one in [*self._followers] if not one.done), None)
         if follower is not None and follower.turn is not None:
             follower.turn.put(None)
 
@@ -213,7 +229,7 @@ class Link:
         return False
 
     def _dispatch(self, reply: Any) -> None:
-        if is_push(reply):
+        if is_push(reply) and reply[0] != b"subscribe":  # which is the answer to a call
             with self._state:
                 listening = [*self._listening]
                 self._listening.clear()

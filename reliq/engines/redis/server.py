@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import re
@@ -60,8 +61,9 @@ class Opening:
     library half way, and a lock with nobody to release it.
     """
 
-    def __init__(self, open: Callable[[], Link]) -> None:
+    def __init__(self, open: Callable[[], Link], until: float) -> None:
         self.ended = False
+        self.until = until  # who waits for it waits no longer; nobody knows what became of it then
         self.link: Link | None = None
         self.error: Exception | None = None
         self._open = open
@@ -69,7 +71,9 @@ class Opening:
 
     def start(self) -> None:
         try:
-            threading.Thread(target=self._run, name="reliq-redis-connect", daemon=True).start()
+            # Not `threading.Thread`, which waits for the new thread to say that it lives: an exception that is meant
+            # for the one that starts it may strike the new one, whose number is the same for a moment.
+            _thread.start_new_thread(self._run, ())
         except RuntimeError:  # the interpreter is ending and starts no threads
             self._run()
 
@@ -106,7 +110,8 @@ class Server:
         self._ready = ready
         self._link: Link | None = None
         self._opening: Opening | None = None
-        self._state = threading.Lock()
+        self._others: list[Link] = []
+        self._state = threading.RLock()
         self._pid = os.getpid()
         self._closed = False
         self.channel = channel(space)
@@ -181,12 +186,7 @@ class Server:
         """What ends with the next push to `channel`."""
         link = self.link(time.monotonic() + TIMEOUT)
         if not link.listens:
-            listening = link.listen()
-            deadline = time.monotonic() + TIMEOUT
-            link.send(command((b"SUBSCRIBE", self.channel.encode())), deadline, answered=False)
-            if not link.wait(listening, deadline):
-                link.close("no reply to SUBSCRIBE")
-                raise unavailable(self.where, "no reply to SUBSCRIBE within the deadline", certain=True)
+            self.command(b"SUBSCRIBE", self.channel.encode(), link=link)
             link.listens = True
         return link, link.listen()
 
@@ -204,21 +204,42 @@ class Server:
             raise BrokerUnavailable(f"{self.where} was closed; connect again", certain=True)
         link = self._link
         if link is not None and link.broken is None:
-            return link
+            return link if not link.is_entered() else self._beside(deadline)
         with self._state:
             opening = self._opening
-            if opening is None or opening.ended:
-                opening = Opening(lambda: self._open(deadline))
+            if opening is None or opening.ended or time.monotonic() > opening.until:
+                opening = Opening(lambda: self._open(deadline), deadline + _GRACE)
                 opening.start()
                 self._opening = opening
+        return self._opened(opening, deadline)
+
+    def _beside(self, deadline: float) -> Link:
+        """For a signal's handler that calls while its thread is in the middle of a call: a connection of its own."""
+        for link in self._others:
+            if link.broken is None and not link.is_entered():
+                return link
+        opening = Opening(lambda: self._connect(deadline), deadline + _GRACE)
+        opening.start()
+        link = self._opened(opening, deadline)
+        self._others = [*(other for other in self._others if other.broken is None), link]
+        return link
+
+    def _opened(self, opening: Opening, deadline: float) -> Link:
         if not opening.wait(deadline - time.monotonic() + _GRACE):
-            raise unavailable(self.where, "others are still connecting", certain=True)
+            raise unavailable(self.where, "still connecting", certain=True)
         if opening.error is not None:
             raise opening.error
-        assert opening.link is not None
+        if opening.link is None:
+            raise unavailable(self.where, "connecting was interrupted", certain=True)
         return opening.link
 
     def _open(self, deadline: float) -> Link:
+        link = self._link = self._connect(deadline)
+        if self._closed:
+            link.close("it was closed here")
+        return link
+
+    def _connect(self, deadline: float) -> Link:
         opened = self._endpoint.open(max(0.1, deadline - time.monotonic()))
         link = Link(opened.sock, where=self.where, tls=opened.tls, on_close=opened.owner.disconnect)
         try:
@@ -227,16 +248,14 @@ class Server:
             link.close("the server cannot be used")
             raise
         self._endpoint.watch(link)
-        self._link = link
-        if self._closed:
-            link.close("it was closed here")
         return link
 
     def close(self) -> None:
         self._closed = True
-        if self._link is not None and os.getpid() == self._pid:
-            self._link.nudge()
-            self._link.close("it was closed here")
+        for link in (self._link, *self._others):
+            if link is not None and os.getpid() == self._pid:
+                link.nudge()
+                link.close("it was closed here")
 
     def closed(self) -> bool:
         return self._closed

@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import random
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from reliq.errors import BrokerUnavailable
+from reliq.engines.redis.server import Opening
+from reliq.errors import BrokerRefused, BrokerUnavailable
 from reliq.ports.broker import Engine
 from reliq.testing.faults.proxy import Proxy, Weather
 from reliq.testing.servers import RedisServer
+from reliq.testing.servers.process import until
 from tests.engines.redis.conftest import Connect, drain, publish, within
 
 SEED = 20261122
@@ -112,6 +116,104 @@ def test_a_call_that_is_interrupted_leaves_nobody_a_wrong_reply(
     assert sorted(drain(engine)) == sorted([*mine, *others])
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_a_signal_handler_may_call_while_its_thread_is_in_a_call(
+    connected: Connect, server: RedisServer
+) -> None:
+    engine, published, failed = connected(server.url), list[str](), list[Exception]()
+    mine = publish(engine, "mine")
+
+    def publish_one(*_: object) -> None:
+        try:
+            published.append(publish(engine))
+        except Exception as error:
+            failed.append(error)
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+
+    before = signal.signal(signal.SIGALRM, publish_one)
+    try:
+        with within(20):
+            signal.setitimer(signal.ITIMER_REAL, 0.002)
+            while len(published) + len(failed) < 50:
+                engine.wait(mine, 0.01)
+                published.append(publish(engine, body=b"x" * 200_000))
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert failed == []
+    assert sorted(drain(engine)) == sorted([mine, *published])
+
+
+def test_who_waits_for_long_gathers_nothing(
+    connected: Connect, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliq.engines.redis.engine.MAX_WAIT", 0.001)
+    engine: Any = connected(server.url)
+    engine.wait(publish(engine), 0.1)
+    assert engine._server._link._listening == set()
+
+
+def test_a_channel_that_is_refused_leaves_nobody_a_wrong_reply(
+    connected: Connect, reliq_redis_server: Callable[..., RedisServer]
+) -> None:
+    own = reliq_redis_server(users={"shop": "on >secret resetchannels ~{reliq:shop}:* +@all -@dangerous"})
+    engine, wrong = connected(own.url_for(user="shop", password="secret")), list[str]()
+    ids = [[publish(engine, f"{t}-{n}") for n in range(5)] for t in range(4)]
+
+    def wait_in_vain() -> None:
+        for _ in range(20):
+            with pytest.raises(BrokerRefused, match="channels"):
+                engine.wait(ids[0][0], 1.0)
+
+    with within(20):
+        works = [lambda own=own: ask_for_own(engine, own, rounds=100, wrong=wrong) for own in ids]  # type: ignore[misc]
+        run_beside([*works, wait_in_vain])
+    assert wrong == []
+
+
+def test_a_wake_does_not_end_a_connection_on_which_others_send(
+    connected: Connect, server: RedisServer
+) -> None:
+    engine: Any = connected(server.url)
+    engine.register("owner", 60.0)
+    engine.claim("owner", ["q"], limit=1, seq=1, wait=0.001)
+    link = engine._server._link
+    waits = threading.Thread(target=lambda: link.wait(link.listen(), time.monotonic() + 10.0))
+    waits.start()
+    until(lambda: link._leader is not None, seconds=5, what=lambda: "nobody reads")
+    with link._sending:
+        nudge = threading.Thread(target=link.nudge)
+        nudge.start()
+        nudge.join(5.0)
+        assert not nudge.is_alive()
+    assert link.broken is None
+    publish(engine)  # whoever sent is answered, and that wakes the one who reads
+    waits.join(5.0)
+    assert not waits.is_alive()
+
+
+def test_whoever_opens_a_connection_and_dies_does_not_keep_others_from_it(
+    connected: Connect, server: RedisServer
+) -> None:
+    engine: Any = connected(server.url)
+    publish(engine)
+    engine._server._link.close("lost")
+    engine._server._opening = Opening(lambda: pytest.fail("it never began"), time.monotonic() - 0.001)
+    with within(2):
+        publish(engine)
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_KEEPIDLE"), reason="another system has other names")
+def test_an_idle_connection_that_was_lost_is_found_out(connected: Connect, server: RedisServer) -> None:
+    engine: Any = connected(server.url)
+    publish(engine)
+    sock = engine._server._link._sock
+    assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    numbers = [getattr(socket, f"TCP_KEEP{name}") for name in ("IDLE", "INTVL", "CNT")]
+    idle, pause, times = (sock.getsockopt(socket.IPPROTO_TCP, number) for number in numbers)
+    assert idle + pause * times <= 30
+
+
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted in /proc")
 def test_lost_connections_leave_no_descriptors(connected: Connect, server: RedisServer) -> None:
     engine = connected(server.url)
@@ -126,8 +228,6 @@ def test_lost_connections_leave_no_descriptors(connected: Connect, server: Redis
 
 
 def test_a_closed_engine_leaves_no_connection(connected: Connect, server: RedisServer) -> None:
-    from reliq.testing.servers.process import until
-
     engines = [connected(server.url) for _ in range(5)]
     for n, engine in enumerate(engines):
         publish(engine, f"m-{n}")

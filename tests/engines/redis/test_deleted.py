@@ -10,10 +10,29 @@ from reliq.policy.clock import VirtualClock
 from reliq.testing.servers import RedisServer
 from tests.engines.redis.conftest import Connect, drain, publish
 
-KEYS = (
-    "message payload story on_end ready:q due:q charged:q held:owner stop:owner owner book queues expiring gone failed "
-    "idle:q waiting record keys lapsing tomb"
-).split()
+KEYS = [
+    "message",
+    "payload",
+    "story",
+    "on_end",
+    "ready:q",
+    "due:q",
+    "charged:q",
+    "held:owner",
+    "stop:owner",
+    "owner",
+    "book",
+    "queues",
+    "expiring",
+    "gone",
+    "failed",
+    "idle:q",
+    "waiting",
+    "record",
+    "keys",
+    "lapsing",
+    "tomb",
+]
 
 
 @pytest.fixture
