@@ -99,7 +99,7 @@ class Fetcher:
             claimed = replace(claimed, deliveries=())
         deliveries = self._accept(finished, claimed)
         self._note_alone(claimed, alone, now)
-        if self._outage.over():
+        if self._outage.over() or claimed.anew:
             self._compare()
         return deliveries
 
@@ -160,7 +160,7 @@ class Fetcher:
             claimed = replace(claimed, deliveries=())
         deliveries = self._accept(finished, claimed)
         self._note_alone(claimed, alone=False, now=time.monotonic())
-        if self._outage.over():
+        if self._outage.over() or claimed.anew:
             self._compare()
         return deliveries
 

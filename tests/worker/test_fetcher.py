@@ -120,6 +120,18 @@ def test_a_lost_reply_gives_the_same_batch_again_and_settles_once(parts: Parts) 
     assert parts.board.room == parts.board.capacity - 1
 
 
+def test_what_a_broker_reached_anew_has_forgotten_the_end_of_is_given_back(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts.publish("one", "two")
+    ((one, _),) = parts.fetch() or ()
+    parts.board.free(0)  # it was settled; a fail-over has taken that back
+    claim = parts.engine.claim
+    monkeypatch.setattr(parts.engine, "claim", lambda *a, **o: replace(claim(*a, **o), anew=True))
+    ((two, _),) = parts.fetch() or ()
+    assert (parts.engine.get(one).state, parts.engine.get(two).state) == ("ready", "leased")
+
+
 def test_what_never_arrived_is_given_back_after_an_outage(parts: Parts) -> None:
     parts.publish("a", "b")
     parts.engine.claim("me", ["q"], limit=1, seq=0)  # a delivery of which this process knows nothing

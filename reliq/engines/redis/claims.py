@@ -50,6 +50,7 @@ class Claims:
         self._waiting: dict[str, tuple[Link, Call]] = {}
         self._state = threading.Lock()
         self._places: dict[str, str] = {}  # what stands of an owner among those to be woken
+        self._opened: dict[str, int] = {}  # which connection an owner's last claim had
         self._turns: dict[str, threading.RLock] = {}  # who claims and waits for an owner
 
     def claim(
@@ -92,7 +93,7 @@ class Claims:
                 self._sleep(*waiting, min(left, pause), claimed.next_due)
                 handed = _handed(waiting[1].reply, owner, seq)
                 if handed is not None:
-                    return Claimed(claimed.settled, (handed,), True)
+                    return Claimed(claimed.settled, (handed,), True, anew=claimed.anew)
                 over = min(end - self._clock.monotonic(), real_end - time.monotonic()) <= 0
                 with self._state:
                     ours = self._waiting.get(owner) == waiting
@@ -106,7 +107,12 @@ class Claims:
                 waiting = self._listen(owner)
                 last, pause = self._ask(owner, queues, limit, seq, (), "" if over else place)
                 claimed = Claimed(
-                    claimed.settled, last.deliveries, last.live, last.next_due, last.wants_alone
+                    claimed.settled,
+                    last.deliveries,
+                    last.live,
+                    last.next_due,
+                    last.wants_alone,
+                    claimed.anew or last.anew,
                 )
                 if over:
                     break
@@ -186,10 +192,16 @@ class Claims:
             told.live,
             None if told.next_due is False else int(told.next_due),
             told.wants_alone,
+            self._is_anew(owner),
         )
         if not told.idles:
             return claimed, None
         return claimed, FOR_EVER if told.next_due is False else max(0, told.pause) / 1000
+
+    def _is_anew(self, owner: str) -> bool:
+        opened = self._server.opened
+        before, self._opened[owner] = self._opened.get(owner, opened), opened
+        return before != opened
 
     def _ask(
         self,

@@ -114,6 +114,7 @@ class Server:
         self._state = threading.RLock()
         self._pid = os.getpid()
         self._closed = False
+        self.opened = 0  # connections so far
         self.channel = channel(space)
         self._calls = os.urandom(8).hex().encode() + b"-"
         self._number = count()
@@ -248,6 +249,7 @@ class Server:
             link.close("the server cannot be used")
             raise
         self._endpoint.watch(link)
+        self.opened += 1
         return link
 
     def close(self) -> None:

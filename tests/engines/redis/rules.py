@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 COMMANDS = (
-    "+@connection +@hash +@list +@set +@sortedset +eval +evalsha +exists +del +expire +publish +subscribe +time"
+    "+@connection +@hash +@list +@set +@sortedset +eval +evalsha +exists +del +get +set +expire +publish +subscribe +time"
     " +info +wait +config|get"
 )
 

@@ -331,3 +331,29 @@ def test_replicas_are_asked_by_the_connection_that_has_written(
         monkeypatch.undo()
         (answer,) = engine.publish([publication("again")])
         assert answer.status == "duplicate"
+
+
+# --- a server that may have forgotten ---
+
+
+def test_the_next_claim_of_each_owner_says_that_the_server_was_reached_anew(
+    connected: Connect, own: RedisServer
+) -> None:
+    engine = connected(own.url)
+    for owner in ("one", "two"):
+        engine.register(owner, 60)
+        assert [engine.claim(owner, ["q"], limit=1, seq=n).anew for n in (1, 2)] == [False, False]
+    own.kill()
+    own.start()
+    publish(engine)  # whoever notices first
+    for owner in ("one", "two"):
+        assert [engine.claim(owner, ["q"], limit=1, seq=n).anew for n in (3, 4)] == [True, False]
+
+
+def test_a_claim_that_waits_says_so_too(connected: Connect, own: RedisServer) -> None:
+    engine = connected(own.url)
+    engine.register("owner", 60)
+    assert not engine.claim("owner", ["q"], limit=1, seq=1, wait=0.1).anew
+    own.kill()
+    own.start()
+    assert engine.claim("owner", ["q"], limit=1, seq=2, wait=0.1).anew
