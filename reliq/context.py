@@ -178,7 +178,7 @@ class PublishContext:
         self.endings.append(Ending(verdict_class, effects, follow_ups))
 
 
-class RunContext(RequestFields):
+class RunContext(RequestFields, msgspec.Struct, eq=False):
     """One run of a task.
 
     attempt   1 for the first run
@@ -186,20 +186,18 @@ class RunContext(RequestFields):
     state     a dictionary of this run, for hooks to keep things under their own name
     """
 
-    __slots__ = ("_state", "app", "args", "delivery", "effects", "envelope", "follow_ups", "kwargs", "task")
+    app: Reliq
+    task: Task[..., Any]
+    delivery: Delivery
+    envelope: Envelope
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    effects: list[Effect] | None = None
+    follow_ups: list[FollowUp] | None = None
+    _state: dict[str, Any] | None = None
 
-    def __init__(
-        self, app: Reliq, task: Task[..., Any], delivery: Delivery, envelope: Envelope, args: Any, kwargs: Any
-    ) -> None:
-        self.app = app
-        self.task = task
-        self.delivery = delivery
-        self.envelope = envelope
-        self.args: tuple[Any, ...] = args
-        self.kwargs: dict[str, Any] = kwargs
-        self.effects: list[Effect] | None = None
-        self.follow_ups: list[FollowUp] | None = None
-        self._state: dict[str, Any] | None = None
+    def __repr__(self) -> str:  # without the arguments
+        return f"<run of {self.task.name}, message {self.id}>"
 
     @property
     def id(self) -> str:

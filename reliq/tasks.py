@@ -137,6 +137,11 @@ class Task(TaskNames, Generic[P, R]):
             return cast(R, self.func(self, *args, **kwargs))
         return cast(R, self.func(*args, **kwargs))
 
+    @property
+    def is_called_directly(self) -> bool:
+        """Whether calling the task is calling its function, and nothing more."""
+        return type(self).__call__ is Task.__call__ and not self.options.bind
+
     def delay(self, *args: P.args, **kwargs: P.kwargs) -> Handle[R]:
         """Put a call into the task's queue; `Handle` of it."""
         return self.app.publisher.one(self, args, kwargs, None)

@@ -7,12 +7,12 @@ broker is asked to apply; nothing here talks to the broker.
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
@@ -31,8 +31,9 @@ from reliq.worker.faults import describe, own_frames
 
 if TYPE_CHECKING:
     from reliq.app import Reliq
+    from reliq.policy.chain import Chain
     from reliq.tasks import Task
-    from reliq.wire.message import Envelope
+    from reliq.wire.message import Ending, Envelope
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,41 +47,38 @@ PARK_INTERVAL = 60_000  # ms between two looks at a message whose task is not kn
 Guard = Callable[["Job"], AbstractContextManager[None]]
 
 
-class Job:
+class Job(msgspec.Struct, eq=False):
     """A delivery that can be run here."""
 
-    __slots__ = (
-        "ctx",
-        "delivery",
-        "duration",
-        "entered",
-        "envelope",
-        "error",
-        "hard",
-        "is_async",
-        "soft",
-        "task",
-        "verdict",
-    )
+    delivery: Delivery
+    envelope: Envelope
+    task: Task[..., Any]
+    chain: Chain
+    ctx: RunContext
+    is_direct: bool  # its function is called, nothing around it
+    is_async: bool
+    soft: float | None
+    hard: float | None
+    entered: int  # how many middleware a run has entered, outermost first
+    verdict: Verdict | None = None
+    error: BaseException | None = None
+    duration: float | None = None  # where a `settled` hook is told
 
-    def __init__(self, delivery: Delivery, envelope: Envelope, task: Task[..., Any], ctx: RunContext) -> None:
-        self.delivery = delivery
-        self.envelope = envelope
-        self.task = task
-        self.ctx = ctx
-        self.is_async = task.is_async
-        self.verdict: Verdict | None = None
-        self.error: BaseException | None = None
-        self.duration: float | None = None
-        self.entered = len(task.chain.middleware)  # how many middleware a run has entered, outermost first
-        options = task.options
-        self.soft: float | None = (
-            envelope.soft_time_limit or options.soft_time_limit or task.app.conf.soft_time_limit
-        )
-        hard = envelope.time_limit or options.time_limit or task.app.conf.time_limit
-        if hard is None and self.soft is not None:
-            hard = self.soft + 5.0
-        self.hard: float | None = hard
+    def __repr__(self) -> str:
+        return f"<run of {self.task.name}>"
+
+
+class _Plan:
+    """What all runs of a task have in common: each look at it would cost every run."""
+
+    __slots__ = ("direct", "hard", "soft", "takes_nothing")
+
+    def __init__(self, task: Task[..., Any]) -> None:
+        options, conf = task.options, task.app.conf
+        self.soft: float | None = options.soft_time_limit or conf.soft_time_limit
+        self.hard: float | None = options.time_limit or conf.time_limit
+        self.takes_nothing = not task.compiled.parameters
+        self.direct = task.is_called_directly
 
 
 class Runner:
@@ -96,6 +94,7 @@ class Runner:
         self.current: Job | None = None
         self._rng = rng or random.Random()
         self._tasks = app.tasks
+        self._plans: dict[Task[..., Any], _Plan] = {}
 
     # --- opening ---
 
@@ -112,9 +111,13 @@ class Runner:
         if task is None:
             return self._park(delivery, envelope)
         try:
-            if envelope.body == _NO_ARGUMENTS and not task.compiled.parameters:
-                return Job(delivery, envelope, task, RunContext(self.app, task, delivery, envelope, (), {}))
-            args, kwargs = task.compiled.decode(envelope.body)
+            plan = self._plans.get(task)
+            if plan is None:
+                plan = self._plans[task] = _Plan(task)
+            if plan.takes_nothing and envelope.body == _NO_ARGUMENTS:
+                call: tuple[tuple[Any, ...], dict[str, Any]] = (), {}
+            else:
+                call = task.compiled.decode(envelope.body)
         except Exception as error:  # also what the constructor of a user's class raises
             logger.error(
                 "message %s has arguments that task %s cannot take: %s",
@@ -123,7 +126,23 @@ class Runner:
                 text_of(error),
             )
             return _failed(delivery, error, f"arguments do not fit: {text_of(error)}")
-        return Job(delivery, envelope, task, RunContext(self.app, task, delivery, envelope, args, kwargs))
+        ctx = RunContext(self.app, task, delivery, envelope, *call)
+        chain = task.chain
+        soft, hard = envelope.soft_time_limit or plan.soft, envelope.time_limit or plan.hard
+        if soft is not None and hard is None:
+            hard = soft + 5.0
+        return Job(
+            delivery,
+            envelope,
+            task,
+            chain,
+            ctx,
+            plan.direct,
+            task.is_async,
+            soft,
+            hard,
+            len(chain.middleware),
+        )
 
     def _park(self, delivery: Delivery, envelope: Envelope) -> Settlement:
         unknown = self.app.unknown_task(envelope.task)
@@ -145,7 +164,7 @@ class Runner:
 
     def run(self, job: Job) -> Settlement:
         """Run a sync job in this thread; never raises."""
-        chain = job.task.chain
+        chain = job.chain
         token = _current.set(job.ctx)
         try:
             if chain.prerun:
@@ -154,7 +173,7 @@ class Runner:
                     return self._conclude(job, None, early, ran=False)
             value: Any = None
             error: BaseException | None = None
-            began = time.perf_counter()
+            began = time.perf_counter() if chain.settled else None
             try:
                 if chain.around:
                     value, error = self._around(job)
@@ -162,7 +181,8 @@ class Runner:
                     value = self._call(job)
             except BaseException as raised:
                 error = raised
-            job.duration = time.perf_counter() - began
+            if began is not None:
+                job.duration = time.perf_counter() - began
             return self._conclude(job, value, error)
         finally:
             _current.reset(token)
@@ -172,26 +192,26 @@ class Runner:
         value: Any = None
         error: BaseException | None = None
         try:
-            arounds.enter(job.task.chain.around)
+            arounds.enter(job.chain.around)
             value = self._call(job)
         except BaseException as raised:
             error = raised
         return value, arounds.leave(value, error)
 
     def _call(self, job: Job) -> Any:
-        ctx, task = job.ctx, job.task
+        ctx, call = job.ctx, job.task.func if job.is_direct else job.task
         try:
             self.current = job
             if job.soft is not None and self.guard is not None:
                 with self.guard(job):
-                    return task(*ctx.args, **ctx.kwargs)
-            return task(*ctx.args, **ctx.kwargs)
+                    return call(*ctx.args, **ctx.kwargs)
+            return call(*ctx.args, **ctx.kwargs) if ctx.kwargs else call(*ctx.args)
         finally:
             self.current = None
 
     async def arun(self, job: Job) -> Settlement:
         """Run an async job in its own asyncio Task; `around` in it, all other hooks in a helper thread."""
-        chain = job.task.chain
+        chain = job.chain
         token = _current.set(job.ctx)
         try:
             if chain.prerun:
@@ -210,12 +230,12 @@ class Runner:
             _current.reset(token)
 
     async def _acall(self, job: Job) -> tuple[Any, BaseException | None]:
-        arounds = Arounds(job.ctx) if job.task.chain.around else None
+        arounds = Arounds(job.ctx) if job.chain.around else None
         value: Any = None
         error: BaseException | None = None
         try:
             if arounds is not None:
-                arounds.enter(job.task.chain.around)
+                arounds.enter(job.chain.around)
             value = await self._limited(job)
         except asyncio.CancelledError as raised:
             error = raised
@@ -249,7 +269,7 @@ class Runner:
         """The settlement that follows from value or error; a failure where even that goes wrong."""
         try:
             if error is None and not isinstance(value, Verdict):
-                chain = job.task.chain
+                chain = job.chain
                 if not chain.middleware:
                     return self._done(job, value)
                 if not chain.postrun:
@@ -268,7 +288,7 @@ class Runner:
 
         A verdict of the task's own, or of a `prerun`, is the first one already: only Done goes on to `postrun`.
         """
-        chain, ctx, entered = job.task.chain, job.ctx, job.entered
+        chain, ctx, entered = job.chain, job.ctx, job.entered
         if error is None and isinstance(value, Verdict):
             error = value
         done: Done | None = None
@@ -312,7 +332,7 @@ class Runner:
         return decide.bounded(verdict, job.task, retries=job.delivery.retries, age=age, max_snooze=limit)
 
     def _settle(self, job: Job, verdict: Verdict) -> Settlement:
-        chain, ctx, delivery = job.task.chain, job.ctx, job.delivery
+        chain, ctx, delivery = job.chain, job.ctx, job.delivery
         data: bytes | None = None
         if isinstance(verdict, Done):
             try:
@@ -375,14 +395,12 @@ class Runner:
         if value is None:
             return None
         name, envelope = job.task.name, job.envelope
-        if inspect.iscoroutine(value):
+        if isinstance(value, CoroutineType):
             value.close()
             raise UnencodableResult(
                 f"{name}() returned a coroutine that nobody awaited: what is decorated must itself be `async def`"
             )
-        if not envelope.keep_result and not any(
-            follow_up.takes == "result" for ending in envelope.on_end for follow_up in ending.follow_ups
-        ):
+        if not envelope.keep_result and not (envelope.on_end and _takes_result(envelope.on_end)):
             return None
         data = job.task.compiled.encode_result(value)
         if len(data) > HARD_MAX_MESSAGE:
@@ -416,7 +434,7 @@ class Runner:
 
     def settled(self, job: Job, answer: Settled) -> None:
         """Tell the `settled` hooks how the transition went; costs nothing where there are none."""
-        chain = job.task.chain
+        chain = job.chain
         if not chain.settled:
             return
         verdict = job.verdict or _DONE
@@ -451,6 +469,10 @@ async def _aside(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> tup
         except asyncio.CancelledError:
             cancelled = True
     return work.result(), cancelled
+
+
+def _takes_result(endings: tuple[Ending, ...]) -> bool:
+    return any(follow_up.takes == "result" for ending in endings for follow_up in ending.follow_ups)
 
 
 def _occasion(verdict: Verdict) -> BaseException | None:
