@@ -21,7 +21,7 @@ from reliq import (
     Task,
     Verdict,
 )
-from reliq.errors import BrokerUnavailable, GuardRefused, OptionError
+from reliq.errors import BrokerError, BrokerUnavailable, GuardRefused, OptionError, PublishRefused
 from reliq.ports import Published
 from reliq_idempotency import chosen, completion, doctor, duplicates, running
 from reliq_idempotency.options import Given, Idempotent
@@ -135,6 +135,7 @@ class Idempotency(Middleware):
         if effective is None or plan is None:
             yield
             return None
+        _check_engine(ctx)
         guard, effect = plan.take(ctx.task.name)
         ctx.with_publish(guard)
         ctx.with_publish(effect)
@@ -184,6 +185,18 @@ class Idempotency(Middleware):
             return
         if isinstance(ending.verdict, Done | Fail | Drop):
             self.tally.add(ctx.app, "stale_completions")
+
+
+def _check_engine(ctx: PublishContext) -> None:
+    try:
+        capabilities = ctx.app.broker.capabilities
+    except BrokerError as error:
+        raise PublishRefused(f"Nothing was published: {error}") from error
+    if not capabilities.engine:
+        raise OptionError(
+            f"Task {ctx.task.name!r}: idempotency needs a broker that keeps records and messages in one step (an "
+            f"engine, such as sqlite:///shop.db); {capabilities.name} is none, so nothing was published"
+        )
 
 
 def _given(call: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,8 +132,8 @@ def _checked(name: str, value: Any, where: str) -> Any:
             raise OptionError(f"{where}: idempotency ttl is seconds above 0 or a timedelta, got {value!r}")
         return float(value)
     elif name == "namespace":
-        if not isinstance(value, str):
-            raise OptionError(f"{where}: idempotency namespace is a text, got {value!r}")
+        if not isinstance(value, str) or any("\ud800" <= char <= "\udfff" for char in value):
+            raise OptionError(f"{where}: idempotency namespace is a text that has UTF-8, got {value!r}")
     elif isinstance(value, bool) or not isinstance(value, int) or value < 0:
         raise OptionError(f"{where}: idempotency {name} is a whole number of bytes, got {value!r}")
     return value

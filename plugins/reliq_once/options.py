@@ -124,6 +124,12 @@ class Once:
         return self.while_running or (1 if self.conflict == "rerun" else 0)
 
 
+def engine_only(once: Once) -> tuple[str, ...]:
+    """The options that need locks and messages to move in one step, whatever store stands beside a broker."""
+    said = [f"on_conflict={once.conflict!r}"] if once.newest else []
+    return (*said, *(["while_running"] if once.while_running else []))
+
+
 def seconds(value: float | timedelta) -> float:
     return value.total_seconds() if isinstance(value, timedelta) else float(value)
 
@@ -185,9 +191,14 @@ def _key(value: Any, where: str, name: str) -> Any:
 
 
 def _namespace(value: Any, where: str, name: str) -> Any:
-    if value is not None and (not isinstance(value, str) or not 1 <= len(value) <= 200):
+    if value is not None and (not isinstance(value, str) or not 1 <= len(value) <= 200 or _is_broken(value)):
         raise OptionError(f"{where}: once namespace is a text of 1 to 200 characters, got {value!r}")
     return value
+
+
+def _is_broken(text: str) -> bool:
+    """Whether it has half a character, as of a file name that is no UTF-8."""
+    return any("\ud800" <= char <= "\udfff" for char in text)
 
 
 def _debounce(value: Any, where: str, name: str) -> Any:

@@ -11,7 +11,7 @@ from reliq.errors import BrokerError, OptionError, PublishRefused, ReliqError
 from reliq.ports import Add, Put, Remove
 from reliq_once import conf
 from reliq_once.digests import digest_of
-from reliq_once.options import Once, seconds
+from reliq_once.options import Once, engine_only, seconds
 from reliq_once.ticket import HEADER, VERSION, LockRecord, Ticket, record_of, ticket_of, write
 
 REPLACED = "replaced by the newer call {id}"
@@ -32,7 +32,7 @@ class Place:
         digest = digest_of(ctx, once)
         if digest is None:
             return None
-        _check_engine(ctx)
+        _check_engine(ctx, once)
         inside = _inside(ctx, digest)
         if inside is not None and not once.says_conflict and once.frees == "done":
             # A message never conflicts with itself: what it publishes runs after it, and once.
@@ -128,13 +128,14 @@ def _inside(ctx: PublishContext, digest: str) -> RunContext | None:
     return run if isinstance(ticket, Ticket) and ticket.digest == digest else None
 
 
-def _check_engine(ctx: PublishContext) -> None:
+def _check_engine(ctx: PublishContext, once: Once) -> None:
     try:
         capabilities = ctx.app.broker.capabilities
     except BrokerError as error:
         raise PublishRefused(f"Nothing was published: {error}") from error
     if not capabilities.engine:
+        what = " and ".join(engine_only(once)) or "QueueOnce"
         raise OptionError(
-            f"{ctx.task.name}: QueueOnce needs a broker that keeps locks and messages in one step (an engine, such as "
-            f"sqlite:///shop.db); {capabilities.name} is none"
+            f"Task {ctx.task.name!r}: once: {what} needs a broker that keeps locks and messages in one step (an "
+            f"engine, such as sqlite:///shop.db); {capabilities.name} is none, so nothing was published"
         )

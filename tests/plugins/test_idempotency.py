@@ -761,6 +761,19 @@ def test_an_app_without_the_middleware_says_where_its_options_belong(clock, engi
     undo()
 
 
+def test_a_broker_that_is_no_engine_is_refused(bench, engine, clock):
+    class Plain:
+        capabilities = msgspec.structs.replace(engine.capabilities, engine=False, name="plain")
+
+    work = bench.task()
+    undo = bench.app.use_engine(Plain(), clock)
+    with pytest.raises(
+        OptionError, match="idempotency needs a broker that keeps records and messages in one step"
+    ):
+        work.delay(1)
+    undo()
+
+
 # --- keys that are none ---
 
 

@@ -43,6 +43,7 @@ BAD = [
     ({"relock_on_retry": True}, "relock_on_retry belongs to until='start'"),
     ({"hold_on_failure": True, "until": "expiry"}, "hold_on_failure has no meaning with until='expiry'"),
     ({"namespace": ""}, "once namespace is a text of 1 to 200 characters"),
+    ({"namespace": "\udc80"}, "once namespace is a text of 1 to 200 characters, got '\\udc80'"),
     ({"on_store_error": "ignore"}, "once on_store_error is one of raise, run"),
     ({"timeout": -1}, "once timeout is seconds above 0"),
     ({"timeout": float("nan")}, "once timeout is seconds above 0"),
@@ -229,7 +230,19 @@ def test_on_store_error_run_runs_all_the_same(bench, engine, clock, caplog):
     assert "runs though its lock could not be looked at" in caplog.text
 
 
-def test_a_broker_that_is_no_engine_is_refused(bench, engine, clock):
+@pytest.mark.parametrize(
+    ("once", "said"),
+    [
+        ({}, "once: QueueOnce needs a broker"),
+        ({"on_conflict": "join"}, "once: QueueOnce needs a broker"),
+        ({"on_conflict": "replace"}, "once: on_conflict='replace' needs a broker"),
+        ({"debounce": (1, 5)}, "once: on_conflict='debounce' needs a broker"),
+        ({"while_running": 2}, "once: while_running needs a broker"),
+        ({"on_conflict": "rerun"}, "once: on_conflict='rerun' needs a broker"),
+        ({"on_conflict": "replace", "while_running": 2}, "on_conflict='replace' and while_running needs"),
+    ],
+)
+def test_a_broker_that_is_no_engine_is_refused(bench, engine, clock, once, said):
     class Plain:
         def __init__(self):
             self.capabilities = msgspec.structs.replace(engine.capabilities, engine=False, name="plain")
@@ -237,13 +250,13 @@ def test_a_broker_that_is_no_engine_is_refused(bench, engine, clock):
         def __getattr__(self, name):
             return getattr(engine, name)
 
-    work = bench.task()
+    work = bench.task(once=once)
     undo = bench.app.use_engine(Plain(), clock)
-    with pytest.raises(
-        OptionError, match="QueueOnce needs a broker that keeps locks and messages in one step"
-    ):
+    with pytest.raises(OptionError) as caught:
         work.delay()
     undo()
+    assert said in str(caught.value) and "plain is none, so nothing was published" in str(caught.value)
+    assert engine.audit().accepted == 0
 
 
 # --- other versions, and damage ---
