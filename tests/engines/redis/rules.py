@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 COMMANDS = (
-    "+@connection +@hash +@list +@set +@sortedset +eval +evalsha +exists +del +get +set +expire +publish +subscribe +time"
-    " +info +wait +config|get"
+    "+@connection +@hash +@list +@set +@sortedset +eval +evalsha +exists +del +get +set +expire"
+    " +publish +subscribe +time +info +wait +config|get"
 )
 
 

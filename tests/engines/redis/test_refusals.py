@@ -11,7 +11,7 @@ from reliq.engines.redis import connect
 from reliq.errors import BrokerError, BrokerRefused, BrokerUnavailable, ConfigError
 from reliq.testing.servers import RedisCluster, RedisServer, SentinelGroup
 from tests.engines.redis.conftest import Connect, drain, publish, within
-from tests.engines.redis.rules import limited_to
+from tests.engines.redis.rules import COMMANDS, limited_to
 
 Start = Callable[..., RedisServer]
 
@@ -80,6 +80,7 @@ def test_the_documented_user_is_enough(connected: Connect, locked: RedisServer, 
     (line,) = (
         line for line in page.read_text("utf-8").splitlines() if line.startswith("ACL SETUSER shop on ")
     )
+    assert line.endswith(f" -@all {COMMANDS}"), "the contract suites run with these"
     locked.do(*line.replace(">password", ">pass").split(), *without.split())
     locked.do("ACL", "LOG", "RESET")
     locked.flush()
