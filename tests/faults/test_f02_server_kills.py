@@ -45,7 +45,7 @@ def kill_server(rig: Rig, *, times: int, every: float, cut: Preload | None = Non
                 kills.append(time.monotonic())
                 if cut is not None:
                     _cut_back(server.folder, cut)
-                server.start()
+                server.start(seconds=60)  # it reads its whole log, on a machine that may be busy
                 rig.await_count("ended", len(rig.facts("ended")) + 20, 20)
         rig.await_drained(60)
         fleet.stop()
