@@ -18,6 +18,7 @@ from reliq.wire.message import Guard
 
 LOOKED_AT = b"1000"  # messages that one slice looks at
 STEP = b"500"
+KEPT = 1000  # ids beyond twice what is asked for, so that they are seldom sorted
 
 
 class RedisOperators:
@@ -97,8 +98,7 @@ class RedisOperators:
                 return []
             first = row.accepted
         codes = "".join(CODES[state] for state in states)
-        rows = dict(self._scan(codes, queue or "", task or "", reason or "", first))
-        chosen = heapq.nsmallest(limit, rows, key=lambda id: rows[id].accepted)
+        chosen = _first(limit, self._scan(codes, queue or "", task or "", reason or "", first))
         found = [self._server.run("get", id.encode(), b"") for id in chosen]
         records = [
             read_record((id, *told)) for id, told in zip(chosen, found, strict=True) if told is not None
@@ -121,6 +121,16 @@ class RedisOperators:
     def _row(self, id: str) -> Row | None:
         found = self._server.run("get", id.encode(), b"")
         return None if found is None else read_row(found[0])
+
+
+def _first(limit: int, found: Iterator[tuple[str, Row]]) -> list[str]:
+    """The ids accepted first; of a million no more are kept at a time than it takes."""
+    accepted: dict[str, int] = {}
+    for id, row in found:
+        accepted[id] = row.accepted
+        if len(accepted) > 2 * limit + KEPT:
+            accepted = {id: accepted[id] for id in heapq.nsmallest(limit, accepted, key=accepted.__getitem__)}
+    return heapq.nsmallest(limit, accepted, key=accepted.__getitem__)
 
 
 def _on_replay(payload: bytes) -> tuple[Guard, ...]:

@@ -143,3 +143,15 @@ def test_moments_beyond_all_time_are_not_now(connected: Connect, server: RedisSe
     claimed = engine.claim("owner", ["q"], limit=10, seq=1)
     assert [delivery.receipt.id for delivery in claimed.deliveries] == ["expiring"]
     assert engine.depth("q").due == 1
+
+
+def test_the_first_of_many_are_listed_without_keeping_them_all(
+    connected: Connect, server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reliq.engines.redis.operators.KEPT", 0)
+    monkeypatch.setattr("reliq.engines.redis.operators.LOOKED_AT", b"10")
+    engine = connected(server.url)
+    ids = [publish(engine, f"m-{n}") for n in range(100)]
+    assert [record.id for record in engine.list(limit=3)] == ids[:3]
+    assert [record.id for record in engine.list(limit=3, after=ids[2])] == ids[3:6]
+    assert [record.id for record in engine.list(limit=200)] == ids
