@@ -28,7 +28,10 @@ function acts.touch(effect, due) -- key, ttl, holder, from_due
     return false
   end
   disturb(value, effect[4])
-  keep(effect[2], { value[1], value[2], until_(effect[3], effect[5], due), value[4] })
+  local ends = until_(effect[3], effect[5], due)
+  if ends ~= value[3] then
+    keep(effect[2], { value[1], value[2], ends, value[4] }, value)
+  end
   return true
 end
 

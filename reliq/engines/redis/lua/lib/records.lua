@@ -21,11 +21,16 @@ local function live(key)
   return value and not lapsed(value) and value
 end
 
-local function keep(key, value)
+-- `before`: the live record that stood there, which is in `keys`, and in `lapsing` if it was to lapse.
+local function keep(key, value, before)
   records[key] = value
   hash('record', key, cmsgpack.pack(value))
-  zset('keys', key, '0')
-  zset('lapsing', key, value[3])
+  if not before then
+    zset('keys', key, '0')
+  end
+  if value[3] or not before or before[3] then
+    zset('lapsing', key, value[3])
+  end
 end
 
 -- Somebody else than its holder changes a record: a holder that has not ended is known from then on as one that has to
@@ -42,7 +47,7 @@ end
 local function put(key, data, expires, holder)
   local before = live(key)
   local value = { data, before and before[2] + 1 or 1, expires or false, holder or false }
-  keep(key, value)
+  keep(key, value, before)
   return value
 end
 
