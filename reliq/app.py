@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Literal, ParamSpec, TypeVar,
 
 import msgspec
 
-from reliq import observers, signals
+from reliq import counting, observers, signals
 from reliq import tasks as _tasks
 from reliq.calls import normalise
 from reliq.compat.apps import AppNames
@@ -366,6 +366,8 @@ class Reliq(AppNames):
 
     def close(self) -> None:
         """Close the connection; the next use opens another."""
+        if self.is_connected:
+            counting.write_all(self)
         with self._lock:
             engine, self._engine = self._engine, None
             if engine is not None and self._engine_pid != os.getpid():

@@ -47,13 +47,12 @@ class Tally:
         self._begin()
         _tallies.add(self)
 
-    def add(self, app: Reliq, count: str) -> None:
-        """Count one; it is written now, or with a later one when this process wrote less than 5 s ago."""
+    def add(self, app: Reliq, *counts: str) -> None:
+        """Count one of each; written now, or with later ones when this process wrote less than 5 s ago."""
         now = app.clock.now_ms()
         with self._lock:
-            self.here[count] += 1
-            waiting = self._waiting.setdefault(app, Counter())
-            waiting[count] += 1
+            self.here.update(counts)
+            self._waiting.setdefault(app, Counter()).update(counts)
             due = now - self._wrote.get(app, 0) >= EVERY
             if due:
                 self._wrote[app] = now
@@ -100,6 +99,12 @@ class Tally:
         self._lock = threading.Lock()
         self._waiting: WeakKeyDictionary[Reliq, Counter[str]] = WeakKeyDictionary()
         self._wrote: WeakKeyDictionary[Reliq, int] = WeakKeyDictionary()  # ms
+
+
+def write_all(app: Reliq) -> None:
+    """Write what all plug-ins counted for this app, before its connection is closed."""
+    for tally in list(_tallies):
+        tally.write(app)
 
 
 def _after_fork() -> None:

@@ -190,7 +190,7 @@ def _data(target: Target, key: str, value: Value, entry: Entry) -> dict[str, Any
         "fingerprint": entry.fingerprint,
         "ended": moment_utc(entry.at or None),
         "until": moment_utc(value.expires),
-        "fence": entry.fence or None,
+        "fence": str(entry.fence) if entry.fence else None,
         "result": result,
         "reason": entry.reason,
     }

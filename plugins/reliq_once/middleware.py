@@ -99,11 +99,11 @@ class QueueOnceMiddleware(Middleware):
         except GuardRefused as refused:
             if getattr(refused.guard, "key", None) != place.ticket.key:
                 raise
-            self.tally.add(ctx.app, "conflicts")
             conflict = refusal(ctx, place, refused)
             if place.once.conflict == "join" and conflict.existing_id is not None:
-                self.tally.add(ctx.app, "joins")
+                self.tally.add(ctx.app, "conflicts", "joins")
                 return Join(conflict.existing_id)
+            self.tally.add(ctx.app, "conflicts")
             if place.once.conflict != "drop":
                 raise conflict from None
             drop = Drop(conflict.message)

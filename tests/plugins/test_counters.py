@@ -107,6 +107,15 @@ def test_what_is_left_is_written_when_the_process_ends_while_it_is_connected(app
     assert today(tally, engine) == {"seen": 2}
 
 
+def test_what_is_left_is_written_when_the_app_is_closed(tmp_path, tally):
+    app = Reliq("shop", broker=f"sqlite:///{tmp_path}/a.db?durability=off")
+    tally.add(app, "seen", "lost")
+    tally.add(app, "seen")
+    app.close()
+    assert today(tally, app.broker) == {"seen": 2, "lost": 1}
+    app.close()
+
+
 def test_nothing_is_opened_only_to_count(tmp_path, tally):
     app = Reliq("shop", broker=f"sqlite:///{tmp_path}/new.db")
     tally._waiting[app] = counting.Counter(seen=1)
