@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from reliq.engines.redis.resp import INCOMPLETE, Reader, is_push, reader
+from reliq.engines.redis.resp import INCOMPLETE, Reader, ReplyError, is_push, reader
 from reliq.errors import BrokerUnavailable
 
 READ = 65536
@@ -212,7 +212,11 @@ class Link:
     def _read(self, call: Call, deadline: float) -> bool:
         """Read until `call` is done; True: the time is over."""
         while not call.done:
-            reply = self._reader.gets()
+            try:
+                reply = self._reader.gets()
+            except (ReplyError, ValueError) as error:
+                self.close(f"it answers what is no answer of Redis ({error})")
+                return False
             if reply is not INCOMPLETE:
                 self._dispatch(reply)
                 continue
@@ -243,6 +247,8 @@ class Link:
                 self._pending.popleft()
             except IndexError:  # it was closed meanwhile
                 return
+        else:
+            self.close("it answers what nobody has asked")  # the next answer would not be for the next call
 
     # --- the socket ---
 
