@@ -29,7 +29,7 @@ _UNSETTLED = "the verdict could not be stored"
 _MOST = 500  # characters of the broker's error in the reason
 
 
-#: A settlement, the job it is the end of (None: the message could not be opened), its place on the board.
+#: A settlement, the job of whose end hooks are told (None: there is none, or nobody is), its place on the board.
 Finished: TypeAlias = tuple[Settlement, Any, int]
 
 

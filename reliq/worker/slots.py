@@ -162,7 +162,8 @@ class Slots:
         if self.forked:
             end_fork(delivery.receipt.id)
         self._board.finish(index)
-        self._settler.add((settlement, job, index))
+        # What nobody will be told of is let go at once: its memory is the next one's, still in the processor's cache.
+        self._settler.add((settlement, job if job.chain.settled else None, index))
 
     def _refill(self) -> bool:
         """Claim; False when this slot is to end."""

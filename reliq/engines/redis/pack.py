@@ -228,7 +228,7 @@ def listed(told: bytes) -> list[Any]:
 def settled(given: Sequence[Settlement], told: int | list[int] | dict[Any, Any]) -> list[Settled]:
     """Answers of claim.lua and settle.lua; a number: so many were simply applied."""
     if isinstance(told, int):
-        told = [0] * told
+        return [Settled(one.receipt.id, "applied") for one in given]
     return [_settled(one, answer) for one, answer in zip(given, told or (), strict=True)]
 
 
