@@ -47,12 +47,14 @@ class Broker(Protocol):
         """Accept messages; one answer per publication, in order; items are isolated, later ones see earlier ones.
 
         For each: an id that is live or within its dedupe window (60 s from acceptance; 24 h for a chosen id; at least
-        as long as the record is kept) is `duplicate` and neither its guards nor its effects are looked at.  Else the
+        as long as the record is kept) is `duplicate` and neither its guards nor its effects are looked at. Else the
         guards are checked in order; the first that refuses makes the item `refused` with what it `found` and writes
-        nothing.  Else the message becomes ready, or due when its due time is in the future, the keys of the `Add`s are
-        taken, and `effects` apply; then `on_end` of the messages that these steps ended, the first ended first.
-        `due` = eta, or now + delay, else now, and never before now; the broker's clock counts; of several `expires*`
-        the earliest counts.  An encoded envelope of more than 1 MiB is `refused` with an `error`.
+        nothing, but that a waiting message which holds that key and has expired ends first, as a `reap` would end it,
+        and the guards are checked again: with no worker about, an expired message keeps nothing from anybody. Else the
+        message becomes ready, or due when its due time is in the future, the keys of the `Add`s are taken, and
+        `effects` apply; then `on_end` of the messages that these steps ended, the first ended first. `due` = eta, or
+        now + delay, else now, and never before now; the broker's clock counts; of several `expires*` the earliest
+        counts. An encoded envelope of more than 1 MiB is `refused` with an `error`.
 
         Order within a queue and priority is the order of becoming ready: what is promoted or replayed stands behind
         what is ready then, what is given back or taken back uncharged stands at its old place.  (Between processes that

@@ -430,6 +430,15 @@ def test_an_ending_that_the_broker_makes_frees_the_key_with_no_worker_of_the_app
     assert work.delay(1).state == "PENDING"
 
 
+def test_an_expired_message_has_no_key_though_no_process_has_reaped_it(bench):
+    work = bench.task(lambda n: None)
+    first = work.apply_async((1,), expires=60)
+    bench.clock.advance(61)
+    second = work.delay(1)
+    assert (first.state, second.id != first.id) == ("REVOKED", True)
+    assert bench.holders() == [second.id]
+
+
 def test_damage_on_the_way_frees_the_key(bench):
     first = bench.task(lambda n: None).delay(1)
     delivery = bench.harness.claim().deliveries[0]

@@ -8,7 +8,7 @@ from reliq.engines.memory.memory import Memory
 from reliq.engines.memory.message import Message
 from reliq.engines.memory.owner import Owner
 from reliq.engines.memory.settle import finish
-from reliq.ports.values import Claimed, Delivery
+from reliq.ports.values import Claimed, Delivery, Found
 
 
 def take(memory: Memory, owner: Owner, queues: Sequence[str], limit: int) -> Claimed:
@@ -62,6 +62,15 @@ def next_expired(memory: Memory) -> Message | None:
 def drop_expired(memory: Memory, message: Message) -> None:
     memory.messages.end(message, "dropped", "expired")
     finish(memory)
+
+
+def end_expired_holder(memory: Memory, found: Found) -> bool:
+    """Whether what stood in the way was held by a message that had expired, and has ended now."""
+    holder = memory.messages.by_id.get((found.value and found.value.holder) or "")
+    if holder is None or not holder.waiting or holder.expires is None or holder.expires > memory.messages.now:
+        return False
+    drop_expired(memory, holder)
+    return True
 
 
 def _first(memory: Memory, queue: str) -> Message | None:

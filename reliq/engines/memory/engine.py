@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from reliq.engines.memory.bury import bury
-from reliq.engines.memory.claim import again, take
+from reliq.engines.memory.claim import again, end_expired_holder, take
 from reliq.engines.memory.guards import first_refused
 from reliq.engines.memory.guards import take as take_keys
 from reliq.engines.memory.look import audit, depth, listed
@@ -55,7 +55,10 @@ class MemoryEngine(MemoryStore):
         with self._step() as memory:
             answers = []
             for publication in publications:
-                answers.append(publish_one(memory, publication))
+                answer = publish_one(memory, publication)
+                while answer.found is not None and end_expired_holder(memory, answer.found):
+                    answer = publish_one(memory, publication)
+                answers.append(answer)
                 finish(memory)
             return answers
 

@@ -11,7 +11,8 @@ from reliq.engines.sqlite.connection import BeginAgain, Step
 from reliq.engines.sqlite.effects import first_refused, take
 from reliq.engines.sqlite.endings import Endings
 from reliq.engines.sqlite.insert import MANY, insert, insert_alike, lapsed_tombstone, likeness
-from reliq.ports.values import Publication, Published
+from reliq.engines.sqlite.rows import find
+from reliq.ports.values import Found, Publication, Published
 from reliq.wire.codec import HARD_MAX_MESSAGE, encode, encode_many
 from reliq.wire.message import Envelope
 
@@ -85,8 +86,9 @@ def _one(step: Step, publication: Publication, payload: bytes | str) -> Publishe
         return Published(envelope.id, "duplicate")
     if isinstance(payload, str):
         return Published(envelope.id, "refused", error=payload)
-    if guards and (found := first_refused(step, guards)) is not None:
-        return Published(envelope.id, "refused", found=found)
+    while guards and (found := first_refused(step, guards)) is not None:
+        if not _ends_expired_holder(step, found):
+            return Published(envelope.id, "refused", found=found)
 
     due = insert(step, envelope, payload)
     if due is None:
@@ -97,6 +99,17 @@ def _one(step: Step, publication: Publication, payload: bytes | str) -> Publishe
         endings.apply(effects, due)
         endings.finish()
     return Published(envelope.id, "accepted")
+
+
+def _ends_expired_holder(step: Step, found: Found) -> bool:
+    """Whether what stood in the way was held by a message that had expired, and has ended now."""
+    holder = find(step.execute, found.value.holder) if found.value and found.value.holder else None
+    if holder is None or not holder.waiting or holder.expires is None or holder.expires > step.now:
+        return False
+    endings = Endings(step)
+    endings.end(holder, "dropped", "expired")
+    endings.finish()
+    return True
 
 
 def _known(step: Step, id: str) -> bool:

@@ -199,6 +199,34 @@ class Guards(Contract):
         assert bench.offer(guards=[Add("key", holder="n")]).status == "accepted"
         assert engine.store_get("key") == Value(b"", 2, None, "n")
 
+    def test_an_expired_message_that_nobody_has_reaped_ends_before_it_stands_in_the_way(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        frees = on_end("any", Remove("key", holder="h"), Put("said", b"h"))
+        bench.publish(id="h", expires_in=5_000, guards=[Add("key", holder="h")], on_end=(frees,))
+        clock.advance(4.9)
+        assert bench.offer(guards=[Add("key", holder="other")]).status == "refused"
+        clock.advance(0.2)
+        assert bench.offer("next", guards=[Add("key", holder="next"), Absent("none")]).status == "accepted"
+        record, value = engine.get("h"), engine.store_get("key")
+        assert record is not None
+        assert (record.state, record.reason) == ("dropped", "expired")
+        assert value is not None
+        assert value.holder == "next"
+        assert bench.value("said") == b"h"
+        assert engine.audit().balanced
+
+    def test_a_key_that_outlives_its_expired_message_is_still_taken(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        bench.publish(id="h", expires_in=5_000, guards=[Add("key", holder="h")])
+        clock.advance(6)
+        found = bench.offer(guards=[Add("key", holder="other", or_dead=False)]).found
+        assert found is not None
+        assert (found.state, found.value and found.value.holder) == ("dropped", "h")
+        assert bench.offer(guards=[Absent("key")]).status == "refused"
+        assert engine.audit().balanced
+
     def test_add_takes_the_key_of_a_message_that_was_never_accepted(
         self, bench: Bench, engine: Engine
     ) -> None:

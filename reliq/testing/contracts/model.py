@@ -241,8 +241,12 @@ class Model(ModelStore):
         id = publication.envelope.id
         if self.is_duplicate(id):
             return Published(id, "duplicate")
-        if (found := self.first_refused(publication.guards)) is not None:
-            return Published(id, "refused", found)
+        while (found := self.first_refused(publication.guards)) is not None:
+            holder = self.find((found.value and found.value.holder) or "")
+            if holder is None or holder.record.state not in WAITING or not self.has_expired(holder):
+                return Published(id, "refused", found)
+            self.end(holder, "dropped", "expired")
+            self.finish()
         due = self.accept(publication.envelope).record.due
         self.take(publication.guards, due)
         self.apply_effects(publication.effects, due)

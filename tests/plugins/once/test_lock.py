@@ -237,6 +237,15 @@ def test_an_ending_that_the_broker_makes_frees_the_lock_with_no_worker_of_the_ap
     assert work.delay().state == "PENDING"
 
 
+def test_an_expired_message_keeps_nobody_out_though_no_process_has_reaped_it(bench, clock):
+    work = bench.task(lambda: None)
+    first = work.apply_async(expires=60)
+    clock.advance(61)
+    second = work.delay()
+    assert (first.state, first.record().reason) == ("REVOKED", "expired")
+    assert bench.locks() == [second.id] and bench.run() == 1
+
+
 def test_damage_on_the_way_frees_the_lock(bench):
     first = bench.task(lambda: None).delay()
     delivery = bench.harness.claim().deliveries[0]

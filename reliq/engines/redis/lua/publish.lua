@@ -16,6 +16,10 @@ for i = 1, #items do
     answer = 1
   else
     local refused = guards and first_refused(guards)
+    while refused and ends_expired(refused[5]) do
+      finish()
+      refused = first_refused(guards)
+    end
     if refused then
       answer = refused
     else

@@ -52,6 +52,16 @@ local function first_refused(guards)
   end
 end
 
+-- Whether a holder that stands in the way had expired, and ends now; whoever makes the step calls `finish`.
+local function ends_expired(holder)
+  local r = holder and row(holder)
+  if not r or r[STATE] >= IS_LEASED or r[EXPIRES] == 0 or r[EXPIRES] > now then
+    return false
+  end
+  conclude(holder, r, IS_DROPPED, 'expired')
+  return true
+end
+
 -- Write what the `add` guards take, and drop the messages that they replace; all guards hold.
 local function take(guards, due)
   for _, guard in ipairs(guards) do
