@@ -77,11 +77,14 @@ def lua_mutants(session: nox.Session) -> None:
 
 
 @nox.session
-def once_walk(session: nox.Session) -> None:
-    """20,000 random walks of QueueOnce, over the model, memory and SQLite."""
+def walks(session: nox.Session) -> None:
+    """20,000 random walks each of QueueOnce and of idempotency, over the model, memory, SQLite and Redis.
+
+    `RELIQ_TEST_WALKS` is how many, from the number in `RELIQ_TEST_FIRST_WALK` on; a failure names its walk.
+    """
     session.install("-e", ".[test]")
-    long = ("-m", "full", "-k", "TestLongWalk", "-n", "0", "tests/plugins/once/test_walk.py")
-    session.run("python", "-m", "pytest", *long, *session.posargs, env={"RELIQ_TEST_WALKS": "20000"})
+    tests = ("tests/plugins/once/test_walk.py", "tests/plugins/test_idempotency_walk.py")
+    session.run("python", "-m", "pytest", "-m", "full", "-k", "long", *tests, *session.posargs)
 
 
 @nox.session

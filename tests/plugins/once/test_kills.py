@@ -18,10 +18,26 @@ from reliq.testing.faults.check import all_records
 ROOT = Path(__file__).parents[3]
 
 
+@pytest.fixture(params=["sqlite", "redis"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty broker."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/reliq.db"
+    server = request.getfixturevalue("reliq_redis")
+    server.flush()
+    return str(server.url)
+
+
 def kill_workers(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, calls: int, load: float, kills: int, timeout: float
+    url: str,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    calls: int,
+    load: float,
+    kills: int,
+    timeout: float,
 ) -> None:
-    url = f"sqlite:///{folder}/reliq.db"
     monkeypatch.setenv("ONCE_FLEET_BROKER", url)
     sys.modules.pop("tests.plugins.once.fleet_app", None)
     shop = importlib.import_module("tests.plugins.once.fleet_app")
@@ -76,11 +92,11 @@ def kill_workers(
         engine.close()
 
 
-def test_no_call_is_lost_and_no_lock_is_left_when_workers_are_killed(tmp_path, monkeypatch):
-    kill_workers(tmp_path, monkeypatch, calls=1_000, load=0.01, kills=4, timeout=60)
+def test_no_call_is_lost_and_no_lock_is_left_when_workers_are_killed(url, tmp_path, monkeypatch):
+    kill_workers(url, tmp_path, monkeypatch, calls=1_000, load=0.01, kills=4, timeout=60)
 
 
 @pytest.mark.full
 @pytest.mark.timeout(1_800)
-def test_of_twenty_thousand_calls_none_is_lost_and_no_lock_is_left(tmp_path, monkeypatch):
-    kill_workers(tmp_path, monkeypatch, calls=20_000, load=0.002, kills=10_000, timeout=1_500)
+def test_of_twenty_thousand_calls_none_is_lost_and_no_lock_is_left(url, tmp_path, monkeypatch):
+    kill_workers(url, tmp_path, monkeypatch, calls=20_000, load=0.002, kills=10_000, timeout=1_500)
