@@ -81,17 +81,18 @@ SIDES: tuple[Side, ...] = (
         _celery("prefork"), CELERY, share=0.2, busy=("-Q", "celery,busy"),
     ),
     Side(
-        "dramatiq", "dramatiq_app", "late", "8 threads, queue_prefetch 200, its usual middleware",
-        _forking("-m", "dramatiq", f"{APPS}.dramatiq_app:broker", "-t", "8", flag="-p"),
-        ("dramatiq==2.2.1", *_REDIS), share=0.5, environment={"dramatiq_queue_prefetch": "200"}, busy=(),
+        "dramatiq", "dramatiq_app", "late", "8 threads, queue_prefetch 200, its usual middleware, one queue",
+        _forking("-m", "dramatiq", f"{APPS}.dramatiq_app:broker", "-t", "8", "-Q", "default", flag="-p"),
+        ("dramatiq==2.2.1", *_REDIS), share=0.5, environment={"dramatiq_queue_prefetch": "200"},
+        busy=("-Q", "default", "busy"),
     ),
     Side(
-        "taskiq", "taskiq_app", "late", "Redis stream, async tasks, when_executed, no parsing, prefetch 100",
+        "taskiq", "taskiq_app", "late", "Redis stream, async tasks, uvloop, when_executed, no parsing, prefetch 100",
         _forking(
             "-m", "taskiq", "worker", f"{APPS}.taskiq_app:broker", "--ack-type", "when_executed", "--no-parse",
             "--max-prefetch", "100", "--log-level", "WARNING", flag="--workers",
         ),
-        ("taskiq==0.13.0", "taskiq-redis==1.2.4", *_REDIS), share=0.5, later=False,
+        ("taskiq==0.13.0", "taskiq-redis==1.2.4", "uvloop==0.22.1", *_REDIS), share=0.5, later=False,
     ),
     Side(
         "huey", "huey_app", "at most once", "RedisHuey (blocking), 8 threads, no periodic tasks",

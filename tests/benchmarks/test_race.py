@@ -99,7 +99,14 @@ def test_a_peer_below_what_is_known_of_it_is_told() -> None:
     known = 4_307 / 280_000
     assert list(behind(figures(dramatiq=known * 0.81, bare=1.0), ["dramatiq"])) == []
     (sentence,) = behind(figures(dramatiq=known * 0.79, bare=1.0), ["dramatiq"])
-    assert sentence.startswith("dramatiq falls behind: drain, 1 process")
+    assert sentence.startswith("dramatiq falls behind: drain, 1 process is 79%")
+
+
+def test_a_peer_is_behind_only_where_faster_round_trips_do_not_explain_it() -> None:
+    for trips, number in ((8_100, 1), (0.8 * 8_100, 0)):
+        measured = figures(dramatiq=0.7 * 4_307, bare=280_000)
+        measured.add("publish one by one, bare", "/s", trips)
+        assert len(list(behind(measured, ["dramatiq"]))) == number
 
 
 def test_a_ratio_over_uneven_rounds_is_that_of_the_medians() -> None:

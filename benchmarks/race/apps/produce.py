@@ -151,4 +151,8 @@ async def _run(side: str, command: str, *arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_run(*sys.argv[1:]))
+    try:
+        from uvloop import run  # where a side's environment has it, for its worker takes it too
+    except ImportError:
+        from asyncio import run
+    run(_run(*sys.argv[1:]))
