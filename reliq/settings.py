@@ -49,7 +49,7 @@ SETTINGS: tuple[Setting, ...] = (
     _S("max_retries", kinds.optional(kinds.COUNT), 3, "retries before a task fails; none for no limit"),
     _S("retry_on", kinds.EXCEPTIONS, (), "exceptions that are retried; the others fail at once"),
     _S("max_crashes", kinds.POSITIVE, 3, "processes a message may take down before it is quarantined"),
-    _S("max_snooze", kinds.SECONDS, 86_400.0, "how long after its publish a message may still be put off"),
+    _S("max_snooze", kinds.SECONDS, 86_400.0, "how long after it was first due a message may still be put off"),
     _S("soft_time_limit", kinds.optional(kinds.DURATION), None, "seconds until a task gets SoftTimeLimitExceeded",
        ("task_soft_time_limit", "CELERYD_TASK_SOFT_TIME_LIMIT")),
     _S("time_limit", kinds.optional(kinds.DURATION), None, "seconds until a task's process is killed",

@@ -323,11 +323,19 @@ class Runner:
         """Seconds since the message was published."""
         return (self.app.clock.now_ms() - job.delivery.published) / 1000
 
+    def _waited(self, job: Job) -> float:
+        """Seconds since the message was due for the first time: one that was sent for next week is not old then."""
+        envelope, delivery = job.envelope, job.delivery
+        due = max(delivery.published + (envelope.delay or 0), envelope.eta or 0)
+        if not (delivery.retries or delivery.snoozes or delivery.crashes):
+            due = max(due, delivery.due)  # a dead letter's new life begins here
+        return (self.app.clock.now_ms() - due) / 1000
+
     def _bounded(self, job: Job, verdict: Verdict) -> Verdict:
         if not isinstance(verdict, Retry | Snooze):
             return verdict
         conf, options = self.app.conf, job.task.options
-        age = self._age(job)
+        age = self._waited(job)
         limit = conf.max_snooze if options.max_snooze is None else options.max_snooze
         return decide.bounded(verdict, job.task, retries=job.delivery.retries, age=age, max_snooze=limit)
 

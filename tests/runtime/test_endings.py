@@ -76,6 +76,26 @@ def test_a_verdict_means_the_same_raised_or_returned(app, harness, verdict, rais
         assert record.due == harness.clock.now_ms() + 60_000
 
 
+@pytest.mark.parametrize("due", [{"countdown": 1_000}, {"eta": 1_000}])
+def test_a_message_that_was_sent_for_later_is_not_old_when_its_time_comes(app, harness, due):
+    if "eta" in due:
+        due = {"eta": datetime.fromtimestamp(harness.clock.now_ms() / 1000 + 1_000, UTC)}
+    handle = define(app, lambda: Snooze(50, reason="not yet"), max_snooze=100).apply_async(**due)
+    harness.run_until_idle(advance=True)
+    assert handle.record().reason == "snoozed for 150 s, max_snooze is 100 s: not yet"
+    assert handle.record().snoozes == 3
+
+
+def test_a_dead_letter_is_not_old_when_its_new_life_begins(app, harness):
+    answers = iter([Fail("no"), Snooze(50), Done(7)])
+    handle = define(app, lambda: next(answers), max_snooze=100).delay()
+    harness.run_until_idle()
+    harness.clock.advance(1_000)
+    assert harness.engine.replay(handle.id)
+    harness.run_one()
+    assert handle.record().state == "due"
+
+
 def test_a_snooze_gives_the_attempt_back_and_a_retry_counts(app, harness):
     task = define(
         app, lambda: Snooze(1) if current().attempt == 1 and not runs.append(1) and len(runs) < 3 else None
