@@ -53,7 +53,7 @@ class Tally:
         with self._lock:
             self.here.update(counts)
             self._waiting.setdefault(app, Counter()).update(counts)
-            due = now - self._wrote.get(app, 0) >= EVERY
+            due = not 0 <= now - self._wrote.get(app, 0) < EVERY  # below 0: the clock was set back
             if due:
                 self._wrote[app] = now
         if due:

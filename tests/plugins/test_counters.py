@@ -41,6 +41,13 @@ def test_the_first_is_written_at_once_and_the_next_ones_together(app, engine, cl
     assert today(tally, engine) == {"seen": 3, "lost": 1}
 
 
+def test_a_clock_that_was_set_back_stops_no_count(app, engine, clock, tally):
+    tally.add(app, "seen")
+    clock.jump(-3600)
+    tally.add(app, "seen")
+    assert sum(counted["seen"] for counted in tally.read(engine).values()) == 2
+
+
 def test_processes_add_up(engine, clock, tally):
     other = Tally("test", ["seen"])
     for one in (tally, other):
