@@ -92,9 +92,9 @@ class ChildProcess:
 
     def ended_well(self, code: int) -> bool:
         """Whether its end with this return code is its own: it had done its work, or was stopped before any."""
-        return code == 0 and (
-            self.board.retired or (self.stopping_since is not None and not self.board.ready)
-        )
+        if self.board.retired:  # a SIGTERM may still find it, when the interpreter no longer handles signals
+            return code in (0, -signal.SIGTERM)
+        return code == 0 and self.stopping_since is not None and not self.board.ready
 
     def early_words(self) -> str:
         """The end of what it wrote to stderr before it was ready."""

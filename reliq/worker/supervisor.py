@@ -342,7 +342,8 @@ class Supervisor:
 
     def _note_dead_owner(self, child: ChildProcess) -> None:
         logger.warning(
-            "owner %s is dead for the broker (was this machine suspended?); its child is replaced",
+            "owner %s is dead for the broker (was this machine suspended, or has the broker lost its data?); "
+            "its child is replaced",
             child.owner,
             extra={"worker": child.owner, "event": "owner_dead"},
         )

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import signal
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from reliq.worker.process import ChildProcess
 
 
 @pytest.mark.parametrize("solo", [False, True])
@@ -75,3 +78,24 @@ def test_a_second_signal_stops_a_solo_worker_too(place: Any, until: Any) -> None
     worker.signal(signal.SIGINT)
     assert worker.process.wait(5) == 0
     assert place.engine.get(handle.id).state == "ready"
+
+
+@pytest.mark.parametrize(
+    ("code", "retired", "ready", "asked", "well"),
+    [
+        (0, True, True, False, True),
+        (-signal.SIGTERM, True, True, True, True),  # while it took itself apart
+        (-signal.SIGTERM, False, True, True, False),
+        (-signal.SIGKILL, True, True, True, False),
+        (0, False, False, True, True),
+        (0, False, False, False, False),
+        (0, False, True, True, False),
+    ],
+)
+def test_a_child_that_had_finished_ended_well_also_by_a_signal_that_came_late(
+    code: int, retired: bool, ready: bool, asked: bool, well: bool
+) -> None:
+    child: Any = ChildProcess.__new__(ChildProcess)
+    child.board = SimpleNamespace(retired=retired, ready=ready)
+    child.stopping_since = 1.0 if asked else None
+    assert child.ended_well(code) is well

@@ -92,7 +92,7 @@ class RedisEngine(RedisOperators, RedisStore):
         for i, publication in enumerate(publications):
             try:
                 payloads.append(encode(publication.envelope, limit=HARD_MAX_MESSAGE))
-            except (ValueError, TypeError) as error:
+            except (ValueError, TypeError, OverflowError) as error:
                 refused[i] = Published(publication.envelope.id, "refused", error=str(error))
         sent = [p for i, p in enumerate(publications) if i not in refused] if refused else publications
         place = len(answers)

@@ -47,6 +47,10 @@ class RedisStore:
         told = self._store(b"incr", key, b"%d" % by, ttl, None, limit)
         if told == "integer":
             raise ValueError(f"The record under {key!r} is not an integer")
+        if told == "large":
+            raise ValueError(
+                f"The sum under {key!r} would reach 2**53, from where on Redis' scripts cannot count"
+            )
         return None if told is False else int(told)
 
     def store_scan(self, prefix: str, *, limit: int = 100, after: str = "") -> list[tuple[str, Value]]:

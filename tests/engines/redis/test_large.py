@@ -14,7 +14,7 @@ from reliq.plugins import open_engine
 from reliq.policy.ids import new_id
 from reliq.ports.values import Publication, Settlement
 from reliq.testing.servers import RedisServer
-from reliq.wire.message import Envelope
+from reliq.wire.message import Envelope, Incr
 from tests.engines.redis.conftest import Connect, publication, publish
 
 MANY = 9_000
@@ -155,3 +155,16 @@ def test_the_first_of_many_are_listed_without_keeping_them_all(
     assert [record.id for record in engine.list(limit=3)] == ids[:3]
     assert [record.id for record in engine.list(limit=3, after=ids[2])] == ids[3:6]
     assert [record.id for record in engine.list(limit=200)] == ids
+
+
+def test_a_sum_that_scripts_cannot_tell_is_refused(connected: Connect, server: RedisServer) -> None:
+    engine = connected(server.url)
+    most = 2**53 - 1
+    engine.store_put("up", b"%d" % (most - 1))
+    assert engine.store_incr("up") == most
+    engine.store_put("down", b"%d" % -most)
+    for key, by in (("up", 1), ("down", -1), ("absent", most + 2)):
+        with pytest.raises(ValueError, match=r"2\*\*53"):
+            engine.store_incr(key, by)
+        assert engine.apply([], [Incr(key, by)]).skipped == 1
+    assert engine.store_get("up").data == b"%d" % most  # type: ignore[union-attr]

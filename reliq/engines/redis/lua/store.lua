@@ -41,6 +41,9 @@ elseif op == 'incr' then
     return cmsgpack.pack('integer')
   end
   sum = sum + (value and tonumber(value[1]) or 0)
+  if sum >= EXACT or sum <= -EXACT then
+    return cmsgpack.pack('large')
+  end
   local limit = tonumber(ARGV[7])
   answer = not (limit and sum > limit) and string.format('%.0f', sum)
   if answer then

@@ -37,14 +37,18 @@ end
 
 function acts.incr(effect) -- key, by, ttl
   local value = live(effect[2])
-  if not value then
-    put(effect[2], string.format('%.0f', effect[3]), until_(effect[4]), false)
-    return true
-  end
-  if not value[1]:match('^%s*[+-]?%d+%s*$') then
+  if value and not value[1]:match('^%s*[+-]?%d+%s*$') then
     return false
   end
-  put(effect[2], string.format('%.0f', tonumber(value[1]) + effect[3]), value[3], value[4])
+  local sum = effect[3] + (value and tonumber(value[1]) or 0)
+  if sum >= EXACT or sum <= -EXACT then
+    return false
+  end
+  if value then
+    put(effect[2], string.format('%.0f', sum), value[3], value[4])
+  else
+    put(effect[2], string.format('%.0f', sum), until_(effect[4]), false)
+  end
   return true
 end
 

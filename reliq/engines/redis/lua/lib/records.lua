@@ -1,6 +1,7 @@
 -- needs: rows unit
 -- The store's records: {data, version, expires or false, holder or false}.  A record whose holder is leased is live
 -- whatever its time.  Data travels as text in which each character is one byte, and is kept so.
+local EXACT = 2 ^ 53 -- from here on numbers have gaps: no sum gets there
 local records = {}
 
 local function lapsed(value)
