@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from reliq.ports.broker import Engine
+from reliq.ports.values import Publication
 from reliq.testing.contracts.base import Contract, MovableClock
-from reliq.testing.contracts.bench import Bench, verdict
+from reliq.testing.contracts.bench import Bench, envelope_of, verdict
 
 
 class Claiming(Contract):
@@ -262,6 +263,25 @@ class Claiming(Contract):
         assert hand.claim("q").next_due == clock.now_ms() + 4_000
         assert hand.claim("q", "other").next_due == clock.now_ms() + 1_000
         assert hand.claim("empty").next_due is None
+
+    def test_the_next_due_time_is_the_earliest_of_all_queues(self, bench: Bench, clock: MovableClock) -> None:
+        for queue, delay in (("a", 2_000), ("b", 1_000), ("c", 3_000)):
+            bench.publish(queue=queue, delay=delay)
+        hand = bench.hand()
+        assert hand.claim("a", "b", "c", "none").next_due == clock.now_ms() + 1_000
+        assert hand.claim("none", "b", "a").next_due == clock.now_ms() + 1_000
+
+    def test_of_more_than_a_thousand_expired_messages_none_is_leased(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        publications = [Publication(envelope_of(f"m-{n}", expires_in=1_000)) for n in range(1_100)]
+        engine.publish(publications)
+        bench.publish("good")
+        clock.advance(1)
+        hand = bench.hand()
+        ids = [id for _ in range(12) for id in hand.ids(limit=100)]
+        assert ids == ["good"]
+        assert engine.audit().states["dropped"] == 1_100
 
     def test_the_next_due_time_is_not_told_with_deliveries(self, bench: Bench) -> None:
         bench.publish()

@@ -391,6 +391,18 @@ class Guards(Contract):
         assert bench.value("ended") == b"1"
         assert [value.holder for key, value in engine.store_scan("") if key in "ab"] == ["new", "new"]
 
+    def test_add_with_replaces_takes_a_key_that_is_free(self, bench: Bench, engine: Engine) -> None:
+        bench.publish("m", guards=[Add("key", holder="m", replaces="newer")])
+        value = engine.store_get("key")
+        assert value is not None
+        assert (value.holder, bench.state("m")) == ("m", "ready")
+
+    def test_a_key_that_one_step_takes_twice_ends_nobody(self, bench: Bench, engine: Engine) -> None:
+        bench.publish("m", guards=[Add("key", holder="m"), Add("key", holder="other")])
+        value = engine.store_get("key")
+        assert value is not None
+        assert (value.holder, bench.state("m")) == ("other", "ready")
+
     def test_effects_see_what_guards_took(self, bench: Bench, engine: Engine) -> None:
         assert engine.apply([Add("key", b"1")], [Put("key", b"2")]).ok
         value = engine.store_get("key")

@@ -21,10 +21,10 @@ def test_only_what_has_failed_is_replayed(engine: RedisEngine) -> None:
     publish(engine, "m")
     before = engine.get("m")
     for id in (b"m", b"never"):
-        assert engine._server.run("replay", id, b"", b"") == 0
+        assert engine._server.run("replay", id, b"", b"", b"a call") == 0
     assert (engine.get("m"), engine.get("never")) == (before, None)
     engine.register("owner", 30)
     (delivery,) = engine.claim("owner", ["q"], limit=1, seq=1).deliveries
     engine.settle([Settlement(delivery.receipt, "failed")])
-    assert [engine._server.run("replay", b"m", b"", b"") for _ in range(2)] == [1, 0]
+    assert [engine._server.run("replay", b"m", b"", b"", call) for call in (b"one", b"two")] == [1, 0]
     assert engine.audit().balanced

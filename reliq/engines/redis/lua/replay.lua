@@ -19,7 +19,6 @@ if refused then
   return cmsgpack.pack(refused)
 end
 remember(id, r, 'ready', 'replayed', 0, false, false, false)
-zset('failed', id, false)
 hash('value', id, false)
 hash('error', id, false)
 count(endings, 'failed', -1)

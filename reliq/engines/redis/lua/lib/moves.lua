@@ -47,12 +47,7 @@ end
 
 local function promote(id, r)
   leave(id, r)
-  if r[PROMOTED] > 0 then
-    remember(id, r, 'ready', false, r[ATTEMPT], false, false, false)
-  else
-    r[PROMOTED] = now
-  end
-  r[PLACE] = number('place')
+  r[PROMOTED], r[PLACE] = now, number('place') -- what makes it due again has told of the promotion before
   wait(id, r, IS_READY)
 end
 
@@ -101,9 +96,6 @@ local function conclude(id, r, state, reason, value, err)
   end
   r[STATE], r[REASON], r[ENDED] = state, reason or '', now
   bin(id, gone_at(r))
-  if state == IS_FAILED then
-    zset('failed', id, r[ACCEPTED])
-  end
   touched[id] = true
   count(endings, NAMES[state], 1)
   ended[#ended + 1] = id

@@ -5,9 +5,6 @@ local function erase_message(id, r)
     hash(name, id, false)
   end
   set('disturbed', id, false)
-  if r[STATE] == IS_FAILED then
-    zset('failed', id, false)
-  end
   if r[PUBLISHED] + r[WINDOW] > now then
     zset('tomb', id, r[PUBLISHED] + r[WINDOW])
   end
@@ -15,13 +12,13 @@ local function erase_message(id, r)
 end
 
 -- Records whose time is over, at most `limit`: how many.  A second that is not over yet is looked through where it has
--- few; what was replayed or removed meanwhile is no longer due with it.
+-- few; what was replayed or removed meanwhile is no longer due with it, and goes from its list when the second is over.
 local function purge_gone(limit)
   local purged, second = 0, math.floor(now / 1000)
   for _, name in ipairs(call('ZRANGEBYSCORE', N .. 'gone', '-inf', second, 'LIMIT', 0, 100)) do
     local key = N .. name
     local whole = tonumber(name:sub(6)) < second
-    local ids = purged < limit and call('LRANGE', key, 0, limit - purged - 1) or {}
+    local ids = call('LRANGE', key, 0, limit - purged - 1)
     fetch(ids)
     local kept = {}
     for _, id in ipairs(ids) do
@@ -29,7 +26,7 @@ local function purge_gone(limit)
       if r and r[STATE] > IS_LEASED and gone_at(r) <= now then
         erase_message(id, r)
         purged = purged + 1
-      elseif r and not whole and math.floor(gone_at(r) / 1000) == second then
+      elseif not whole then
         kept[#kept + 1] = id
       end
     end

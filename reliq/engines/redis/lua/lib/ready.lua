@@ -22,7 +22,7 @@ local function drop_expired(limit)
   local dropped = {}
   for _, id in ipairs(due_by('expiring', limit)) do
     local r = row(id)
-    if r and r[STATE] < IS_LEASED then -- an earlier one's `on_end` may have ended it
+    if r[STATE] < IS_LEASED then -- an earlier one's `on_end` may have ended it
       conclude(id, r, IS_DROPPED, 'expired')
       finish()
       dropped[#dropped + 1] = id

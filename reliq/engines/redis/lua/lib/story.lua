@@ -34,10 +34,7 @@ end
 -- One step more, and the columns that were told are free again.
 local function remember(id, r, to, reason, attempt, due, err, by)
   local steps = steps_of(id, r)
-  steps[#steps + 1] = { now, to, reason or false, by or false, attempt, r[FENCE], due or false, err or false }
-  if #steps > KEPT then
-    table.remove(steps, 1)
-  end
+  steps[#steps + 1] = { now, to, reason or false, by, attempt, r[FENCE], due, err or false }
   hash('story', id, cmsgpack.pack(steps))
   r[HAS_STORY], r[CLAIMED], r[PROMOTED] = 1, 0, 0
 end

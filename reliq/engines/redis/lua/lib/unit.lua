@@ -42,14 +42,8 @@ end
 local function fetch(ids)
   if #ids > 0 then
     local found, born = call('HMGET', N .. 'message', unpack(ids)), call('HMGET', N .. 'born', unpack(ids))
-    local made = hashes.message or {}
     for i = 1, #ids do
-      local id = ids[i]
-      if made[id] == nil then
-        raws[id], borns[id] = found[i], born[i]
-      else
-        raws[id], borns[id] = made[id], hashes.born and hashes.born[id]
-      end
+      raws[ids[i]], borns[ids[i]] = found[i], born[i]
     end
   end
 end

@@ -56,7 +56,7 @@ local function fields_of()
     if #out > 0 then
       send('HDEL', N .. name, out)
     end
-    coming[name] = n > 0 and come or nil
+    coming[name] = come
   end
   return coming
 end
@@ -71,8 +71,8 @@ end
 local function write()
   for id in pairs(touched) do
     local r = rows[id]
-    hash('message', id, r and struct.pack(MESSAGE, unpack(r, 1, COLUMNS)))
-    hash('born', id, r and struct.pack(BORN, unpack(r, PUBLISHED, ALL)))
+    hash('message', id, struct.pack(MESSAGE, unpack(r, 1, COLUMNS)))
+    hash('born', id, struct.pack(BORN, unpack(r, PUBLISHED, ALL)))
   end
   run(frees)
   local members, scores, fields = each(sets, 'SREM'), each(zsets, 'ZREM'), fields_of()
