@@ -35,11 +35,13 @@ LUA = ROOT / "reliq" / "engines" / "redis" / "lua"
 SUITES = (
     "tests/contracts/test_redis.py::TestRedis",
     "tests/contracts/test_redis.py::TestRedisByTheServersClock",
-    *(f"tests/engines/redis/test_{name}.py" for name in ("full", "keys", "large", "wire")),
-    *(f"tests/engines/redis/test_{name}.py" for name in ("races", "sweeping", "waiting")),
+    *(f"tests/engines/redis/test_{name}.py" for name in ("deleted", "disturbed", "full", "idling", "keys")),
+    *(f"tests/engines/redis/test_{name}.py" for name in ("large", "races", "repeats", "sweeping", "waiting")),
+    "tests/engines/redis/test_wire.py",
 )
 PATIENCE = 30  # seconds for one test: a mutant may loop for ever
 LONGEST = 600  # seconds for all tests with one mutant
+PORTION = 50  # tests that are recorded before the next are begun
 OPTIONS = ["-q", "-n", "0", "-p", "no:cacheprovider", f"--timeout={PATIENCE}"]
 QUIETLY = ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # what is imported already
 
@@ -125,9 +127,10 @@ class _Hunter:
         try:
             assert session.items, "no tests were collected"
             reach, unknown = self._kept.split(session.items)
-            if unknown:
-                reach |= _in_a_fork(lambda: _record(unknown, self._server))
-                self._kept.write(reach, session.items)
+            for first in range(0, len(unknown), PORTION):
+                some = unknown[first : first + PORTION]
+                reach |= _in_a_fork(lambda some=some: _record(some, self._server))
+                self._kept.write(reach)
             items = {item.nodeid: item for item in session.items}
             for mutant in self._those:
                 begun = time.monotonic()
@@ -189,7 +192,7 @@ def _in_a_fork(work: Callable[[], Any]) -> Any:
     os.waitpid(pid, 0)
     if not said:
         raise RuntimeError("a fork ended without an answer")
-    error, answer = pickle.loads(said)
+    error, answer = pickle.loads(said)  # our own fork wrote it
     if error is not None:
         raise RuntimeError(error)
     return answer

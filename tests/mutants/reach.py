@@ -52,24 +52,26 @@ class Kept:
         self._path = path
         self._scripts = "".join(file.read_text("utf-8") for file in sorted(lua.rglob("*.lua")))
         self._found: dict[str, Any] = {}
+        self._keys: dict[str, str] = {}  # by test
         if path is not None and path.exists():
             self._found = json.loads(path.read_text("utf-8"))
 
     def split(self, items: Sequence[pytest.Item]) -> tuple[Reach, list[pytest.Item]]:
         """What is known, and the tests of which nothing is."""
         reach, unknown = Reach(), []
+        self._keys = {item.nodeid: self._key(item) for item in items}
         for item in items:
-            known = self._found.get(self._key(item))
+            known = self._found.get(self._keys[item.nodeid])
             if known is None:
                 unknown.append(item)
             else:
                 reach.seconds[item.nodeid], reach.places[item.nodeid] = known
         return reach, unknown
 
-    def write(self, reach: Reach, items: Sequence[pytest.Item]) -> None:
+    def write(self, reach: Reach) -> None:
+        """Keep what is known now."""
         if self._path is not None:
-            ids = {self._key(item): item.nodeid for item in items}
-            found = {key: (reach.seconds[id], reach.places[id]) for key, id in ids.items()}
+            found = {self._keys[id]: (reach.seconds[id], places) for id, places in reach.places.items()}
             self._path.write_text(json.dumps(found), "utf-8")
 
     def _key(self, item: pytest.Item) -> str:

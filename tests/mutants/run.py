@@ -24,6 +24,9 @@ def every_mutant() -> list[Mutant]:
     """Of all scripts and their parts, but for those that are equal to what they were made of."""
     files = sorted(path.relative_to(LUA).with_suffix("") for path in LUA.rglob("*.lua"))
     found = [mutant for file in files for mutant in mutants(str(file), scripts.source_of(str(file)))]
+    strange = EQUAL.keys() - {name_of(mutant) for mutant in found}
+    if strange:
+        raise LookupError(f"listed as equal, but no mutants: {sorted(strange)}")
     return [mutant for mutant in found if name_of(mutant) not in EQUAL]
 
 

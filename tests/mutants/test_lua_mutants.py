@@ -82,7 +82,7 @@ def test_scripts_that_lack_a_check_of_a_receipt_are_found_out() -> None:
         lacking(str(error))
     command = [sys.executable, "-m", "tests.mutants.run", "--only", "lib/settle", "--containing", "[FENCE]"]
     hunt = subprocess.run(
-        [*command, "--tests", "stale or repeated or claim"],
+        [*command, "--tests", "is_stale or is_repeated"],
         cwd=Path(__file__).parents[2], capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert hunt.returncode == 0, hunt.stdout + hunt.stderr
