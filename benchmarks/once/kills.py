@@ -79,6 +79,7 @@ def _recover(rig: Rig, side: Side, watch: _Watch, settings: Settings) -> float:
             if now - last > _PATIENCE:
                 raise RuntimeError(f"{side.name}: something is left, and nothing ended in {_PATIENCE:.0f} s")
             time.sleep(0.5)
+    watch.look()  # what ended while it was asked whether anything is left
     return last - begun
 
 
