@@ -138,6 +138,9 @@ class Walk(RuleBasedStateMachine):
 
         def call(e: Any) -> Claimed:
             claimed: Claimed = e.claim(owner, names, limit=limit, seq=seq, settlements=settlements)
+            # Not every engine knows that nobody touched what a message holds.
+            plain = tuple(replace(delivery, undisturbed=False) for delivery in claimed.deliveries)
+            claimed = replace(claimed, deliveries=plain)
             if not limit:
                 return replace(claimed, next_due=None)  # which is not asked for then
             if back:  # a batch that is given again to other queues has no order

@@ -11,10 +11,27 @@ _NOBODY = "nobody is found and told"
 _SLOW = "the long way gives the same"
 _ONE_BY_ONE = "what is not read for many at once is read one by one"
 _LOOP = "a loop over nothing does nothing"
+_ANEW = "it is worked out anew, to the same"
+_LINE = "`ready:` has only what is ready and was never charged"
 
+_LEASED = "lib/leased: if state ~= IS_READY or expires > 0 or crashes > 0 then -> if "
 _BURY = "lib/bury: if r and r[STATE] == IS_LEASED and r[OWNER] == name then -> if "
 
 EQUAL: dict[str, str] = {
+    "claim: return { cmsgpack.pack({ settled, o and true or false, next_due, pause, wants_alone, idles }) } -> "
+    "return { cmsgpack.pack({ settled, o and true, next_due, pause, wants_alone, idles }) }": _FALSE,
+    "lib/plain: return valued or known[4], known[3], valued and true, known[6] -> "
+    "return valued or known[4], known[3], valued, known[6]": "a row counts as true",
+    _LEASED + "expires > 0 or crashes > 0 then": _LINE,
+    _LEASED + "state ~= IS_READY or expires > 0 then": _LINE,
+    "lib/settle_swiftly: if raw and raw ~= last then -> if raw then": _ANEW,
+    "lib/settle_swiftly: for j = 1, waited and #ids or 0 do -> for j = 1, #ids or 0 do": "`wake` asks again who waits",
+    "lib/lease_swiftly: if call('EXISTS', unpack(keys)) == 0 then -> if false then": "each is looked at",
+    "lib/lease_swiftly: local charged = i > 1 and i % 2 == 1 -> local charged = i % 2 == 1": _SLOW,
+    "lib/lease_swiftly: local charged = i > 1 and i % 2 == 1 -> local charged = i > 1": _SLOW,
+    "lib/lease_swiftly: if at and (charged or at <= now) then -> if at then": _SLOW,
+    "lib/lease_swiftly: if raw and raw ~= last then -> if raw then": _ANEW,
+    "lib/lease_swiftly: if #got.ids == 0 then -> if false then": "they are gathered one by one",
     _BURY + "r and r[STATE] == IS_LEASED then": _HELD,
     _BURY + "r[STATE] == IS_LEASED and r[OWNER] == name then": _HELD,
     "forget: local raw = r[HAS_STORY] == 1 and read('story', id) -> local raw = read('story', id)": _FLAG,

@@ -12,6 +12,7 @@ from tests.engines.redis.conftest import Connect, drain, publish
 
 KEYS = [
     "message",
+    "born",
     "payload",
     "story",
     "on_end",

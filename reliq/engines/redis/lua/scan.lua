@@ -13,10 +13,11 @@ for i = 1, #found[2], 2 do
 end
 local born = #ids > 0 and call('HMGET', N .. 'born', unpack(ids))
 for i = 1, #ids do
-  local raw = found[2][2 * i] .. (born[i] or '')
-  local r = { struct.unpack(LAYOUT, raw) }
+  local raw = born[i] and found[2][2 * i] .. born[i] -- it may have been deleted beside us
+  local r = raw and { struct.unpack(LAYOUT, raw) }
   if
-    r[ACCEPTED] > after
+    r
+    and r[ACCEPTED] > after
     and (states == '' or states:find(r[STATE], 1, true))
     and (queue == '' or r[QUEUE] == queue)
     and (task == '' or r[TASK] == task)

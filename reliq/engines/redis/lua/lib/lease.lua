@@ -37,6 +37,7 @@ local function lease_row(id, name, seq, got, body)
   elseif r[STATE] == IS_READY then -- an expired one's `on_end` may have ended it
     lease(id, r, name, seq)
     gather_row(got, id, body)
+    count(woken, r[QUEUE], promoted[id] and -1 or 0)
   end
 end
 

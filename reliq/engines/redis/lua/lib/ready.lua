@@ -34,10 +34,13 @@ local function drop_expired(limit)
   return dropped
 end
 
+local promoted = {} -- others are woken for them, unless this script leases them itself
+
 local function promote_due(queue, limit)
   local ids = due_by('due:' .. queue, limit)
   for _, id in ipairs(ids) do
     promote(id, row(id))
+    promoted[id] = true
   end
   if #ids > 0 then
     write()

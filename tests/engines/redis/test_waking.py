@@ -1,0 +1,58 @@
+"""Who idles is told of work that somebody else leaves, and of nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from reliq.engines.redis.engine import RedisEngine
+from reliq.policy.clock import VirtualClock
+from reliq.ports.values import Settlement
+from reliq.testing.servers import RedisServer
+from tests.engines.redis.conftest import Connect, publish
+from tests.engines.redis.ear import listening
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def engine(connected: Connect, server: RedisServer, clock: VirtualClock) -> RedisEngine:
+    engine = connected(server.url, clock=clock)
+    assert isinstance(engine, RedisEngine)
+    for owner in ("idle", "busy"):
+        engine.register(owner, 3600)
+    return engine
+
+
+def idle(engine: RedisEngine) -> None:
+    """What a claim leaves behind that finds nothing."""
+    engine._claims._ask("idle", ["q"], 1, 1, (), "here 1 idle")
+
+
+@pytest.mark.parametrize(("due", "heard"), [(1, 0), (2, 0), (3, 1), (5, 1)])
+def test_what_was_due_wakes_others_only_where_the_claim_leaves_some_of_it(
+    engine: RedisEngine, server: RedisServer, clock: VirtualClock, due: int, heard: int
+) -> None:
+    for n in range(due):
+        publish(engine, f"m-{n}", delay=60_000)
+    idle(engine)
+    clock.advance(60)
+    with listening(server, "here") as ear:
+        assert len(engine.claim("busy", ["q"], limit=2, seq=1).deliveries) == min(due, 2)
+        assert len(ear.heard()) == heard
+
+
+def test_what_is_due_soon_wakes_another_though_the_claim_takes_what_was_due(
+    engine: RedisEngine, server: RedisServer, clock: VirtualClock
+) -> None:
+    publish(engine, "due", delay=60_000)
+    publish(engine, "late")
+    (late,) = engine.claim("busy", ["q"], limit=1, seq=1).deliveries
+    idle(engine)
+    clock.advance(60)
+    with listening(server, "here") as ear:
+        retry = Settlement(late.receipt, "retry", after=500)
+        (due,) = engine.claim("busy", ["q"], limit=1, seq=2, settlements=[retry]).deliveries
+        assert (due.receipt.id, len(ear.heard())) == ("due", 1)
