@@ -84,7 +84,7 @@ class Publishing(Contract):
 
     @pytest.mark.parametrize("fields", [{}, {"delay": 0}], ids=["plain", "with a delay"])
     def test_a_duplicate_among_others_is_told_wherever_it_stands(
-        self, bench: Bench, engine: Engine, fields: dict[str, int]
+        self, bench: Bench, engine: Engine, fields: dict[str, Any]
     ) -> None:
         bench.publish("known")
         for ids in (["known", "a", "b"], ["c", "known", "d"], ["e", "f", "known"], ["g", "g", "h"]):
@@ -109,7 +109,7 @@ class Publishing(Contract):
 
     @pytest.mark.parametrize("fields", [{}, {"delay": 0}], ids=["plain", "with a delay"])
     def test_a_purged_chosen_id_is_a_duplicate_for_24_hours_from_acceptance(
-        self, bench: Bench, engine: Engine, clock: MovableClock, fields: dict[str, int]
+        self, bench: Bench, engine: Engine, clock: MovableClock, fields: dict[str, Any]
     ) -> None:
         hand, delivery = bench.leased("order-7", keep=0, chosen=True)
         hand.settle(delivery)
