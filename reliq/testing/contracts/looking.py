@@ -82,6 +82,12 @@ class Looking(Contract):
         last = bench.record(delivery.receipt.id).transitions[-1]
         assert (last.to, last.owner, last.error) == ("dropped", None, None)
 
+    def test_the_story_of_a_message_that_was_ready_at_once_names_no_due_time(self, bench: Bench) -> None:
+        hand, delivery = bench.leased()
+        assert [step.due for step in bench.record(delivery.receipt.id).transitions] == [None, None]
+        hand.settle(delivery, "done")
+        assert [step.due for step in bench.record(delivery.receipt.id).transitions] == [None] * 3
+
     def test_the_story_tells_the_error_that_a_message_ended_with(self, bench: Bench) -> None:
         hand, delivery = bench.leased()
         hand.settle(delivery, "failed", error=b"trace")

@@ -48,9 +48,12 @@ class Settling(Contract):
         hand.settle(delivery, value=b"7", effects=[witness("m")])
         assert bench.record(delivery.receipt.id).value == (b"7" if keep else None)
 
-    def test_the_result_is_not_kept_if_the_envelope_says_so(self, bench: Bench) -> None:
+    @pytest.mark.parametrize("fields", [{}, {"reason": "so it is"}, {"follow_ups": [follow("next")]}])
+    def test_the_result_is_not_kept_if_the_envelope_says_so(
+        self, bench: Bench, fields: dict[str, Any]
+    ) -> None:
         hand, delivery = bench.leased(keep_result=False)
-        hand.settle(delivery, "done", value=b"1")
+        hand.settle(delivery, "done", value=b"1", **fields)
         assert bench.record(delivery.receipt.id).value is None
 
     def test_the_error_of_failed_is_kept(self, bench: Bench) -> None:

@@ -98,3 +98,13 @@ def test_an_id_that_strayed_into_a_structure_stops_nobody(engine: RedisEngine, s
     engine.register("owner", 30)
     assert len(engine.claim("owner", ["q"], limit=1, seq=1).deliveries) == 1
     assert engine.reap().moved == ()
+
+
+def test_the_oldest_is_found_beside_what_was_deleted(
+    engine: RedisEngine, server: RedisServer, clock: VirtualClock
+) -> None:
+    for id in ("oldest", "deleted", "last"):
+        publish(engine, id)
+        clock.advance(1)
+    server.do("HDEL", SPACE + "message", "deleted")
+    assert engine.depth("q").oldest == clock.now_ms() - 3_000
