@@ -143,6 +143,7 @@ class Story:
 
         options = WorkerOptions(grace=2.0)
         bench = Bench(app, options, Board(capacity(options)), owner)
+        bench._fetcher._limit = len(CALLS)  # all at once, so that some are settled while another runs
         watch = self._open(app.clock)
         threading.Thread(target=_stop_at_the_end, args=(bench, watch), daemon=True).start()
         bench.run()

@@ -14,7 +14,7 @@ from tests.faults.grounds import Ground
 from tests.faults.rig import ROOT
 
 GENTLE, DEADLY = ("before", "after"), ("die_before", "die_after")
-EVERY = {"publish": 4, "reap": 1, "register": 1, "renew": 1, "claim": 7, "settle": 1, "bury": 1}
+EVERY = {"publish": 4, "reap": 1, "register": 1, "renew": 1, "claim": 6, "settle": 1, "bury": 1}
 
 
 def tell_stories(folder: Path, ground: Ground, cases: list[tuple[str, int, str]]) -> None:
