@@ -55,6 +55,11 @@ class Figures:
         return iter(self._by_name.values())
 
 
+def readable(value: float) -> str:
+    """For people."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+
+
 def percentile(samples: list[float], share: float) -> float:
     """The smallest sample that at least `share` of all do not exceed."""
     ordered = sorted(samples)

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any
 
-from benchmarks.figures import Figures
+from benchmarks.figures import Figures, readable
 from benchmarks.goals import goals
 from benchmarks.sqlite import Settings
 
@@ -67,14 +67,10 @@ def as_text(figures: Figures, settings: Settings) -> Iterator[str]:
     yield ""
     yield f"{'figure':<52}{'median':>12}  {'unit':<12}{'spread':>7}"
     for figure in figures:
-        yield f"{figure.name:<52}{_number(figure.median):>12}  {figure.unit:<12}{figure.spread:>6.0%}"
+        yield f"{figure.name:<52}{readable(figure.median):>12}  {figure.unit:<12}{figure.spread:>6.0%}"
     yield ""
     yield f"{'goal':<52}{'figure':>12}  {'wanted':<12}"
     for goal in goals():
         value = goal.value(figures)
-        shown = "" if value is None else _number(value)
+        shown = "" if value is None else readable(value)
         yield f"{goal.text:<52}{shown:>12}  {goal.sign} {goal.wanted:<9g}{_WORDS[goal.met(figures)]}"
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"

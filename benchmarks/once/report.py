@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.figures import Figure
+from benchmarks.figures import Figure, readable
 from benchmarks.once.commands import NO_LOCK
 from benchmarks.once.goals import commands_as_wanted, goals
 from benchmarks.once.kills import as_killed
 from benchmarks.once.run import Outcome
 from benchmarks.once.settings import Settings
 from benchmarks.once.sides import VARIANTS, VISIBILITY
-from benchmarks.race.report import number, quantities, reliq_settings
+from benchmarks.race.report import quantities, reliq_settings
 
 _WORDS = {True: "met", False: "MISSED", None: "not measured"}
 _SHOWN = ("reliq-queue", "celery", "celery-once", "kombu", "redis", "hiredis", "msgspec")
@@ -79,7 +79,7 @@ def as_text(found: Outcome, settings: Settings) -> Iterator[str]:
     yield from _commands(found)
     yield f"{'goal':<54}{'figure':>12}  {'wanted':<12}"
     for text, value, wanted, met in judged(found):
-        yield f"{text:<54}{'' if value is None else number(value):>12}  {wanted:<12}{_WORDS[met]}"
+        yield f"{text:<54}{'' if value is None else readable(value):>12}  {wanted:<12}{_WORDS[met]}"
     for failure in found.failures:
         yield f"FAILED: {failure}"
 
@@ -133,4 +133,4 @@ def _commands(found: Outcome) -> Iterator[str]:
 
 
 def _cell(figure: Figure | None) -> str:
-    return "" if figure is None else f"{number(figure.median)} ({figure.spread:.0%})"
+    return "" if figure is None else f"{readable(figure.median)} ({figure.spread:.0%})"

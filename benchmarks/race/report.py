@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from benchmarks.figures import Figure, Figures
+from benchmarks.figures import Figure, Figures, readable
 from benchmarks.race.goals import goals
 from benchmarks.race.known import behind
 from benchmarks.race.run import Outcome
@@ -81,7 +81,7 @@ def as_text(found: Outcome, settings: Settings) -> Iterator[str]:
     yield f"{'goal':<54}{'figure':>12}  {'wanted':<12}"
     for goal in goals(found.figures, peers):
         value = goal.value(found.figures)
-        shown = "" if value is None else number(value)
+        shown = "" if value is None else readable(value)
         yield f"{goal.text:<54}{shown:>12}  {goal.sign} {goal.wanted:<9g}{_WORDS[goal.met(found.figures)]}"
     for sentence in behind(found.figures, peers):
         yield f"WARNING: {sentence}"
@@ -134,13 +134,8 @@ def quantities(figures: Figures, sides: list[str]) -> dict[str, str]:
     return found
 
 
-def number(value: float) -> str:
-    """For people."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
 def _cell(figure: Figure | None) -> str:
-    return "" if figure is None else f"{number(figure.median)} ({figure.spread:.0%})"
+    return "" if figure is None else f"{readable(figure.median)} ({figure.spread:.0%})"
 
 
 def _peers(found: Outcome) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from benchmarks.figures import Figures
+from benchmarks.figures import Figures, readable
 from benchmarks.race.environments import python_of, versions_in
 from benchmarks.race.interruption import ending_on_signals
 from benchmarks.race.measures import MEASURES
@@ -60,10 +60,13 @@ def _round(rig: Rig, number: int, found: Outcome, say: Say) -> None:
             if not measure.of(side):
                 continue
             say(f"round {number} of {rig.settings.rounds}: {name}, {side.name}")
-            begun = monotonic()
+            begun, before = monotonic(), {figure.name: len(figure.samples) for figure in found.figures}
             try:
                 measure.run(rig, side)
                 say(f"    {monotonic() - begun:.0f} s")
+                for figure in found.figures:  # also of use when the run is ended before its tables
+                    if len(figure.samples) > before.get(figure.name, 0):
+                        say(f"    {figure.name}: {readable(figure.samples[-1])} {figure.unit}")
             except (RuntimeError, TimeoutError) as error:
                 found.failures.append(f"round {number}, {name}, {side.name}: {error}")
                 say(found.failures[-1])

@@ -105,6 +105,8 @@ def test_a_demo_that_is_interrupted_leaves_only_what_it_names(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that puts the tests into the background has them ignore SIGINT, and so what they start.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler) and None,
     )
     assert demo.stdout is not None
     while "killed worker" not in (line := demo.stdout.readline()):
@@ -134,7 +136,9 @@ def test_a_demo_that_is_killed_takes_its_workers_with_it(tmp_path: Path) -> None
         demo.wait(timeout=10)
     until = time.monotonic() + 10
     while (left := [process for process in workers if process.alive]) and time.monotonic() < until:
-        os.sched_yield()
+        for process in left:  # a demo that dies while it kills one of them has stopped that one first
+            process.send(signal.SIGCONT)
+        time.sleep(0.05)
     assert not [process for process in left if process.send(signal.SIGKILL)], "they ran on without it"
 
 
