@@ -28,8 +28,7 @@ class SentinelGroup:
 
     Seconds to start, so one group serves many tests: `heal()` makes it whole again after a fail-over.
 
-    appendonly         where the servers keep nothing, one that is taken for the master when it is started again
-                       empties all
+    appendonly         a master that keeps nothing and is started again empties all
     password           of the servers
     sentinel_password  of the sentinels, which have one of their own
     tls                all of them speak TLS with all, of one authority; needs a binary that has it

@@ -34,8 +34,7 @@ class RedisServer:
     maxmemory   bytes; `policy` says what happens then
     password    of the default user
     users       ACL rules by name, say {"shop": ">secret ~{reliq:shop}* &* +@all"}; the kit keeps a user of its own
-    tls         speak TLS on `tls_address` as well, with a certificate of a throw-away authority in `certificates`, or
-                with the one that is given
+    tls         speak TLS on `tls_address` as well, with a throw-away authority in `certificates` or the one given
     settings    anything else for its configuration file
     binary      the one to run, else `find_redis()`
 
