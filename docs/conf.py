@@ -1,5 +1,6 @@
 """Sphinx configuration; builds without a network."""
 
+from importlib import import_module
 from importlib.metadata import version as installed
 
 project = "reliq"
@@ -21,3 +22,7 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 html_theme = "furo"
 html_title = f"reliq {release}"
 html_show_sphinx = False
+
+# The signature of a msgspec struct evaluates annotations, whose names are imported for type checkers only.
+for _name, _home in (("Reliq", "reliq.app"), ("Store", "reliq.ports.store"), ("Task", "reliq.tasks")):
+    setattr(import_module("reliq.context"), _name, getattr(import_module(_home), _name))
