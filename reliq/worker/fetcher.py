@@ -93,15 +93,7 @@ class Fetcher:
             return []
         finally:
             ours = not handed or self._board.receive()
-        self._seq += 1
-        if not ours:
-            self._give_back(claimed.deliveries)
-            claimed = replace(claimed, deliveries=())
-        deliveries = self._accept(finished, claimed)
-        self._note_alone(claimed, alone, now)
-        if self._outage.over() or claimed.anew:
-            self._compare()
-        return deliveries
+        return self._answered(finished, claimed, ours=ours, alone=alone, now=now)
 
     # --- the next claim on its way while the present batch runs ---
 
@@ -154,12 +146,19 @@ class Fetcher:
             else:
                 self._wait(self._outage.failed(error))
             return []
+        ours = self._board.receive()
+        return self._answered(finished, claimed, ours=ours, alone=False, now=time.monotonic())
+
+    def _answered(
+        self, finished: list[Finished], claimed: Claimed, *, ours: bool, alone: bool, now: float
+    ) -> list[tuple[Delivery, int]]:
+        """What a claim brings; not `ours`: the parent has given it back."""
         self._seq += 1
-        if not self._board.receive():
+        if not ours:
             self._give_back(claimed.deliveries)
             claimed = replace(claimed, deliveries=())
         deliveries = self._accept(finished, claimed)
-        self._note_alone(claimed, alone=False, now=time.monotonic())
+        self._note_alone(claimed, alone, now)
         if self._outage.over() or claimed.anew:
             self._compare()
         return deliveries

@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
 from reliq.engines.redis import pack
 from reliq.engines.redis.endpoint import TIMEOUT
@@ -39,6 +40,16 @@ class _Told(msgspec.Struct, array_like=True, gc=False):
 _told = msgspec.msgpack.Decoder(_Told)
 
 
+class Asked(NamedTuple):
+    """What a claim asks for."""
+
+    owner: str
+    queues: Sequence[str]
+    limit: int
+    seq: int
+    settlements: Sequence[Settlement] = ()
+
+
 class Claims:
     """The claims of one process; `_waiting` knows which owner waits, to be woken."""
 
@@ -62,36 +73,30 @@ class Claims:
         wait: float,
         settlements: Sequence[Settlement],
     ) -> Claimed:
+        asked = Asked(owner, queues, limit, seq, settlements)
         if wait <= 0 or limit <= 0:
-            return self._ask(owner, queues, limit, seq, settlements, "")[0]
+            return self._ask(asked, "")[0]
         turn = self._turns.setdefault(owner, threading.RLock())
         try:
             self.wake(owner)  # a claim that blocks returns when its owner claims again
             turn.acquire(timeout=TIMEOUT)
-            return self._wait(owner, queues, limit, seq, wait, settlements)
+            return self._wait(asked, wait)
         finally:
             if turn._is_owned():  # type: ignore[attr-defined]
                 turn.release()
 
-    def _wait(
-        self,
-        owner: str,
-        queues: Sequence[str],
-        limit: int,
-        seq: int,
-        wait: float,
-        settlements: Sequence[Settlement],
-    ) -> Claimed:
+    def _wait(self, asked: Asked, wait: float) -> Claimed:
         # The moments by which it has to answer: by the engine's clock, and by the machine's, lest a still one hang it.
         end, real_end = self._clock.monotonic() + wait, time.monotonic() + wait
-        place = f"{self._server.channel} {seq} {owner}"
+        owner = asked.owner
+        place = f"{self._server.channel} {asked.seq} {owner}"
         waiting = self._listen(owner)
         try:
-            claimed, pause = self._ask(owner, queues, limit, seq, settlements, place)
+            claimed, pause = self._ask(asked, place)
             while pause is not None:
                 left = min(end - self._clock.monotonic(), real_end - time.monotonic())
                 self._sleep(*waiting, min(left, pause), claimed.next_due)
-                handed = _handed(waiting[1].reply, owner, seq)
+                handed = _handed(waiting[1].reply, owner, asked.seq)
                 if handed is not None:
                     return Claimed(claimed.settled, (handed,), True, anew=claimed.anew)
                 over = min(end - self._clock.monotonic(), real_end - time.monotonic()) <= 0
@@ -100,20 +105,13 @@ class Claims:
                 if self._server.closed():
                     break
                 if not ours or (over and not waiting[1].done):
-                    if not self._withdraw(owner, seq, place, queues):
+                    if not self._withdraw(asked, place):
                         break
                     over = True
                 waiting[0].hush(waiting[1])
                 waiting = self._listen(owner)
-                last, pause = self._ask(owner, queues, limit, seq, (), "" if over else place)
-                claimed = Claimed(
-                    claimed.settled,
-                    last.deliveries,
-                    last.live,
-                    last.next_due,
-                    last.wants_alone,
-                    claimed.anew or last.anew,
-                )
+                last, pause = self._ask(asked._replace(settlements=()), "" if over else place)
+                claimed = replace(last, settled=claimed.settled, anew=claimed.anew or last.anew)
                 if over:
                     break
             return claimed
@@ -129,11 +127,11 @@ class Claims:
             self._waiting[owner] = waiting
         return waiting
 
-    def _withdraw(self, owner: str, seq: int, place: str, queues: Sequence[str]) -> bool:
+    def _withdraw(self, asked: Asked, place: str) -> bool:
         """Wait no more; True: the claim was handed something meanwhile, or its owner is gone."""
-        names = [queue.encode() for queue in queues]
-        told = self._server.run("withdraw", owner.encode(), b"%d" % seq, place.encode(), *names)
-        self._places.pop(owner, None)
+        names = [queue.encode() for queue in asked.queues]
+        told = self._server.run("withdraw", asked.owner.encode(), b"%d" % asked.seq, place.encode(), *names)
+        self._places.pop(asked.owner, None)
         return bool(told)
 
     def wake(self, owner: str) -> None:
@@ -147,20 +145,14 @@ class Claims:
         self, owner: str, queues: Sequence[str], limit: int, seq: int, settlements: Sequence[Settlement]
     ) -> Callable[[], Claimed]:
         """Send a claim; what is returned gives its answer."""
-        request = self.begin(owner, queues, limit, seq, settlements, "")
-        return lambda: self.finish(owner, request.renewed(), settlements, "")[0]
+        asked = Asked(owner, queues, limit, seq, settlements)
+        request = self.begin(asked, "")
+        return lambda: self.finish(asked, request.renewed(), "")[0]
 
     # --- one round trip ---
 
-    def begin(
-        self,
-        owner: str,
-        queues: Sequence[str],
-        limit: int,
-        seq: int,
-        settlements: Sequence[Settlement],
-        place: str,
-    ) -> Request:
+    def begin(self, asked: Asked, place: str) -> Request:
+        owner, queues, limit, seq, settlements = asked
         arguments: list[bytes] = []
         verdicts = b""
         if settlements:
@@ -176,10 +168,9 @@ class Claims:
         head = (owner.encode(), b"%d" % seq, b"%d" % limit, place.encode(), stands.encode(), names, verdicts)
         return self._server.begin("claim", (*head, *arguments))
 
-    def finish(
-        self, owner: str, request: Request, settlements: Sequence[Settlement], place: str
-    ) -> tuple[Claimed, float | None]:
+    def finish(self, asked: Asked, request: Request, place: str) -> tuple[Claimed, float | None]:
         """The answer, and how many seconds to wait for more; None: it is final."""
+        owner = asked.owner
         reply: Any = self._server.finish(request)
         told = _told.decode(reply[0])
         if len(reply) == 1 and place:
@@ -187,7 +178,7 @@ class Claims:
         else:
             self._places.pop(owner, None)
         claimed = Claimed(
-            tuple(pack.settled(settlements, told.settled)),
+            tuple(pack.settled(asked.settlements, told.settled)),
             read_deliveries(owner, told.ids, *reply[1:], disturbed=told.disturbed) if told.ids else (),
             told.live,
             None if told.next_due is False else int(told.next_due),
@@ -203,17 +194,8 @@ class Claims:
         before, self._opened[owner] = self._opened.get(owner, opened), opened
         return before != opened
 
-    def _ask(
-        self,
-        owner: str,
-        queues: Sequence[str],
-        limit: int,
-        seq: int,
-        settlements: Sequence[Settlement],
-        place: str,
-    ) -> tuple[Claimed, float | None]:
-        request = self.begin(owner, queues, limit, seq, settlements, place)
-        return self.finish(owner, request, settlements, place)
+    def _ask(self, asked: Asked, place: str) -> tuple[Claimed, float | None]:
+        return self.finish(asked, self.begin(asked, place), place)
 
     # --- sleeping ---
 

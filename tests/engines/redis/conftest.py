@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from reliq.policy.clock import Clock
+from reliq.engines.redis.engine import RedisEngine
+from reliq.policy.clock import Clock, VirtualClock
 from reliq.policy.ids import new_id
 from reliq.ports.broker import Engine
 from reliq.ports.values import Publication, Settlement
@@ -42,6 +43,19 @@ def server(reliq_redis: RedisServer) -> RedisServer:
     """An empty one; it serves other tests after this one."""
     reliq_redis.flush()
     return reliq_redis
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def engine(connected: Connect, server: RedisServer, clock: VirtualClock) -> RedisEngine:
+    """One whose time stands still, unless a module has another."""
+    engine = connected(server.url, clock=clock)
+    assert isinstance(engine, RedisEngine)
+    return engine
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from reliq.errors import BrokerFull
 from reliq.ports.broker import Engine
 from reliq.ports.values import Claimed, Settlement
 from reliq.testing.contracts.bench import Bench, Hand
-from reliq.testing.servers import RedisServer
+from reliq.testing.servers import RedisServer, process
 from tests.engines.redis.conftest import Connect, publication
 
 WAIT = 1.0  # seconds a claim blocks here; the engine lets none block longer
@@ -50,10 +50,7 @@ class Waiting:
 
 
 def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not true():
-        assert time.monotonic() < end, "it did not come to pass"
-        time.sleep(0.002)
+    process.until(true, seconds=10, what=lambda: "it did not come to pass")
 
 
 def idle(server: RedisServer, queue: str = "q") -> list[str]:

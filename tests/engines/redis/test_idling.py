@@ -9,22 +9,10 @@ from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
 from reliq.ports.values import Receipt, Settlement
 from reliq.testing.servers import RedisServer
-from tests.engines.redis.conftest import Connect, publication, publish
+from tests.engines.redis.conftest import publication, publish
 from tests.engines.redis.ear import Ear, listening
 
 IDLE = "{reliq:shop}:idle:q"
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def engine(connected: Connect, server: RedisServer, clock: VirtualClock) -> RedisEngine:
-    engine = connected(server.url, clock=clock)
-    assert isinstance(engine, RedisEngine)
-    return engine
 
 
 def claim(

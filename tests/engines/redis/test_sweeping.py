@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
 from reliq.testing.servers import RedisServer
-from tests.engines.redis.conftest import Connect, publish
+from tests.engines.redis.conftest import publish
 
 SPACE = "{reliq:shop}:"
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def engine(connected: Connect, server: RedisServer, clock: VirtualClock) -> RedisEngine:
-    engine = connected(server.url, clock=clock)
-    assert isinstance(engine, RedisEngine)
-    return engine
 
 
 def test_a_queue_is_forgotten_when_nothing_waits_in_it(

@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
 from reliq.testing.servers import RedisServer
-from tests.engines.redis.conftest import Connect, publish
+from tests.engines.redis.conftest import publish
 from tests.engines.redis.ear import listening
 
 WAITING = "{reliq:shop}:waiting"
-
-
-@pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def engine(connected: Connect, server: RedisServer, clock: VirtualClock) -> RedisEngine:
-    engine = connected(server.url, clock=clock)
-    assert isinstance(engine, RedisEngine)
-    return engine
 
 
 def wait(engine: RedisEngine, id: str, channel: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reliq.engines.redis.claims import Asked
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
 from reliq.ports.values import Settlement
@@ -28,7 +29,7 @@ def engine(connected: Connect, server: RedisServer, clock: VirtualClock) -> Redi
 
 def idle(engine: RedisEngine) -> None:
     """What a claim leaves behind that finds nothing."""
-    engine._claims._ask("idle", ["q"], 1, 1, (), "here 1 idle")
+    engine._claims._ask(Asked("idle", ["q"], 1, 1), "here 1 idle")
 
 
 @pytest.mark.parametrize(("due", "heard"), [(1, 0), (2, 0), (3, 1), (5, 1)])

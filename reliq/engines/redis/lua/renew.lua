@@ -3,12 +3,11 @@
 -- ARGV  1 now; 2 owner; 3 lease in ms
 -- Returns nil for one that is not live, else the ids that were asked to stop
 -- O(stopped)
--- needs: room
-local raw = call('HGET', N .. 'owner', ARGV[2])
-if not raw then
+-- needs: owner room
+local o = owner_of(ARGV[2])
+if not o then
   return false
 end
-local o = cmsgpack.unpack(raw) -- owners.lua says what is in it
 o[2], o[3] = now + ARGV[3], tonumber(ARGV[3])
 make_room()
 call('HSET', N .. 'owner', ARGV[2], cmsgpack.pack(o))

@@ -4,13 +4,13 @@
 -- Returns 1 when the same claim has more to say: it was handed something, or its owner is gone; else 0
 -- O(queues)
 -- needs: wake_queue
-local raw, missed = call('HGET', N .. 'owner', ARGV[2]), {}
+local o, missed = owner_of(ARGV[2]), {}
 for i = 5, #ARGV do
   if call('SREM', N .. 'idle:' .. ARGV[i], ARGV[4]) == 0 then
     missed[#missed + 1] = ARGV[i]
   end
 end
-local served = not raw or cmsgpack.unpack(raw)[4] >= tonumber(ARGV[3])
+local served = not o or o[4] >= tonumber(ARGV[3])
 for _, queue in ipairs(missed) do
   if not served and call('EXISTS', N .. 'ready:' .. queue) == 1 then
     wake_queue(queue, 1) -- it was woken, and does not come

@@ -1,4 +1,4 @@
--- needs: base
+-- needs: owner
 -- Who idles stands in `idle:QUEUE` as "channel claim owner": where it listens, and the claim that waits.  Each new
 -- message wakes one.  A claim that was answered meanwhile, or a channel that nobody hears any more, is passed over, so
 -- no wake is lost on the busy or the dead.
@@ -9,8 +9,7 @@ local function next_idle(queue)
       return
     end
     local channel, seq, name = member:match('^(%S+) (%d+) (.*)$')
-    local raw = call('HGET', N .. 'owner', name)
-    local o = raw and cmsgpack.unpack(raw)
+    local o = owner_of(name)
     if o and o[4] < tonumber(seq) then
       return channel, tonumber(seq), name, o
     end
