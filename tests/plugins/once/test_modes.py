@@ -162,6 +162,25 @@ def test_a_call_while_a_debounced_one_runs_begins_a_burst_of_its_own(bench, cloc
     assert ran == [(1, began + 10_000), (2, began + 120_000)]
 
 
+def test_a_call_after_the_replay_of_a_debounced_one_begins_a_burst_of_its_own(bench, clock):
+    ran = []
+
+    def body(n):
+        ran.append((n, clock.now_ms()))
+        if n == 1:
+            raise Fail("no")
+
+    work = bench.task(body, once={"keys": [], "debounce": (10, 30)})
+    first = work.delay(1)
+    bench.run(advance=True)
+    clock.advance(100)
+    replayed = clock.now_ms()
+    assert bench.engine.replay(first.id)
+    work.delay(2)
+    bench.run(advance=True)
+    assert [n for n, _ in ran] == [1, 2] and ran[-1] == (2, replayed + 10_000)
+
+
 def test_a_call_between_the_claim_and_the_start_of_a_debounced_one_wins(bench):
     ran = []
     work = bench.task(lambda n: ran.append(n), once={"keys": [], "debounce": (1, 5)})
