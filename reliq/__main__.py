@@ -1,5 +1,23 @@
-"""`python -m reliq` is `reliq`."""
+"""`reliq`, and `python -m reliq`."""
+
+from __future__ import annotations
 
 from reliq.cli.main import main
 
-main(prog_name="reliq")
+
+def run() -> None:
+    """Run the command line as a program of its own: when it is done, the process ends at once."""
+    code = 0
+    try:
+        main(prog_name="reliq")
+    except SystemExit as end:
+        if not isinstance(end.code, int):
+            raise
+        code = end.code
+    from reliq.worker.leaving import leave
+
+    leave(code)
+
+
+if __name__ == "__main__":
+    run()

@@ -20,6 +20,7 @@ from reliq.errors import ReliqError
 from reliq.worker import posix
 from reliq.worker.bench import Bench, capacity
 from reliq.worker.board import Board
+from reliq.worker.leaving import leave
 from reliq.worker.options import WorkerOptions
 
 logger = logging.getLogger("reliq.worker")
@@ -138,4 +139,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv))
+    leave(main(sys.argv))

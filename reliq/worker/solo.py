@@ -136,7 +136,7 @@ class Solo:
             self._cold.wait(TICK)
             now = time.monotonic()
             stopping = self._stopping_since
-            if self._cold.is_set() or (stopping is not None and now - stopping > self._options.grace):
+            if self._cold.is_set() or (stopping is not None and self._is_over_grace(now - stopping)):
                 self._leave_at_once()
             if self._life is not None:
                 self._take_back(self._life, now)
@@ -144,6 +144,10 @@ class Solo:
                     child = watch.describe(self._life, now)
                     silence = self._keeper.silence()
                     self._health.write((child,), silence=silence, stopping=stopping is not None)
+
+    def _is_over_grace(self, stopping: float) -> bool:
+        states = self._life.board.states() if self._life is not None else b""
+        return watch.is_over_grace(states, stopping - self._options.grace)
 
     def _leave_at_once(self) -> None:
         logger.warning("stopping at once: what runs will run again", extra={"event": "cold_shutdown"})

@@ -216,12 +216,13 @@ class Supervisor:
         now = time.monotonic()
         states = child.board.states()
         running = child.board.running(states)
-        if child.stopping_since is not None and now - child.stopping_since > self._options.grace:
+        stopping = child.stopping_since
+        if stopping is not None and watch.is_over_grace(states, now - stopping - self._options.grace):
             logger.warning(
                 "child %d is killed: its tasks were given %g s (%s)",
                 child.pid,
                 self._options.grace,
-                ", ".join(entry.id for entry in running[:5]) or "nothing runs",
+                ", ".join(entry.id for entry in running[:5]) or "nothing runs, but it has not ended",
                 extra={"worker": child.owner, "event": "grace_over"},
             )
             child.kill(blameless="grace over")

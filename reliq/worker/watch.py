@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import msgspec
 
 from reliq.ports.values import ErrorInfo, Receipt, Settlement
-from reliq.worker.board import HELD, PARKED, STARTED, Board, Running, shown
+from reliq.worker.board import FINISHED, HELD, PARKED, STARTED, Board, Running, shown
 from reliq.worker.health import ChildHealth
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ LONG = 0.05  # one task has run so long: its unstarted neighbours go elsewhere
 STALLED = 1.0  # nothing runs, nothing starts, yet deliveries wait
 START = 300.0  # for a child to import the app, which may load a model
 PATIENCE = 5.0  # between the request to stop and the kill
+SETTLE = (
+    1.5  # after the grace, for what has run to be settled; a second and a half is then left for the burial
+)
 
 
 def over_limit(running: Sequence[Running], owner: str, now: float) -> list[Settlement]:
@@ -50,6 +53,15 @@ def over_patience(running: Sequence[Running], child: ChildProcess, now: float) -
         for entry in running
         if entry.id in impatient
     ]
+
+
+def is_over_grace(states: bytes, late: float) -> bool:
+    """Whether a child that was told to stop has had its time, `late` seconds after the grace of its tasks.
+
+    Killed earlier, a task that had just ended would run again: its settlement may be on its way.
+    """
+    ran = bytes((FINISHED,)) in states or bytes((STARTED,)) not in states
+    return late > (SETTLE if ran else 0.0)
 
 
 def is_stuck(child: Watched, states: bytes, running: Sequence[Running], now: float) -> bool:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import signal
+import threading
 import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from reliq.worker import watch
+from reliq.worker.board import FINISHED, FREE, STARTED
 from reliq.worker.process import ChildProcess
 
 
@@ -52,6 +55,55 @@ def test_a_task_beyond_the_grace_is_killed_and_runs_again_uncharged(place: Any, 
     assert (record.state, record.crashes) == ("ready", 0)
     place.worker()
     until(handle.ready)
+
+
+@pytest.mark.parametrize("solo", [False, True])
+def test_a_task_that_ended_in_time_is_settled_also_when_the_broker_takes_until_after_the_grace(
+    place: Any, until: Any, monkeypatch: pytest.MonkeyPatch, solo: bool
+) -> None:
+    settle, late = place.engine.settle, threading.Event()
+
+    def slowly(*args: Any) -> Any:
+        late.wait(10)
+        return settle(*args)
+
+    monkeypatch.setattr(place.engine, "settle", slowly)
+    worker = place.worker(grace=0.5, solo=solo)
+    handle = place.task("nap").delay(0.1, "short")
+    until(lambda: place.lines("begin"))
+    worker.signal(signal.SIGTERM)
+    over = time.monotonic() + 1.0
+    until(lambda: place.lines("end"))
+    until(lambda: time.monotonic() > over)
+    late.set()
+    assert worker.process.wait(10) == 0
+    assert place.engine.get(handle.id).state == "done"
+    assert len(place.lines("begin")) == 1
+
+
+def test_a_child_ends_at_once_whatever_it_has_loaded(place: Any, until: Any) -> None:
+    worker = place.worker()
+    until(place.task("lasts_long_in_memory").delay(30.0).ready)
+    assert worker.stop(timeout=10) == 0
+    assert "ended with exit code 0" in worker.log
+    assert [row[2] for row in place.lines("atexit")] == ["-"], "what the app has asked for is done"
+
+
+@pytest.mark.parametrize(
+    ("states", "late", "over"),
+    [
+        ((FREE, STARTED), -0.1, False),
+        ((FREE, STARTED), 0.1, True),
+        ((FINISHED, STARTED), 0.1, False),  # the one that has run is to be settled
+        ((FINISHED, STARTED), watch.SETTLE + 0.1, True),
+        ((FREE, FREE), 0.1, False),  # it ends
+        ((FREE, FREE), watch.SETTLE + 0.1, True),
+    ],
+)
+def test_after_the_grace_there_is_time_to_settle_and_to_end(
+    states: tuple[int, ...], late: float, over: bool
+) -> None:
+    assert watch.is_over_grace(bytes(states), late) is over
 
 
 def test_a_second_signal_stops_at_once_and_loses_nothing(place: Any, until: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import ctypes
 import multiprocessing
@@ -240,6 +241,22 @@ def forks() -> int | None:
 def _sleep_on(begun: Any) -> None:
     begun.set()
     time.sleep(60)
+
+
+class _Lasting:
+    """What takes its time when the interpreter takes itself apart."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+
+    def __del__(self, sleep: Any = time.sleep) -> None:
+        sleep(self.seconds)
+
+
+@app.task
+def lasts_long_in_memory(seconds: float) -> None:
+    sys.lasting = _Lasting(seconds)  # type: ignore[attr-defined]
+    atexit.register(note, "atexit", "-")
 
 
 @app.task
