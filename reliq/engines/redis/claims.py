@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,14 +14,14 @@ from msgspec.structs import replace
 from reliq.engines.redis import pack
 from reliq.engines.redis.endpoint import TIMEOUT
 from reliq.engines.redis.link import Call, Link
-from reliq.engines.redis.rows import read_deliveries, read_delivery
+from reliq.engines.redis.rows import read_deliveries
 from reliq.engines.redis.server import Request, Server
 from reliq.engines.redis.sizes import BYTES, CHUNK, TooMuch
 from reliq.policy.clock import Clock, SystemClock
-from reliq.ports.values import Claimed, Delivery, Settlement
+from reliq.ports.values import Claimed, Delivery, Receipt, Settlement
 
 FOR_EVER = 1e9
-HANDED = b"\1"  # how a push begins that brings a message
+HANDED = struct.Struct("<BQQQII")  # how a push begins that brings a message (lua/publish_one.lua)
 LOOK_EVERY = 0.005  # seconds; how often a wait looks at a clock that does not run by itself
 
 
@@ -212,12 +213,13 @@ class Claims:
 
 
 def _handed(push: Any, owner: str, seq: int) -> Delivery | None:
-    """What a push has brought to this claim (lua/lib/hand_over.lua); None: it only wakes, or is not for it."""
+    """What a push has brought to this claim (lua/publish_one.lua); None: it only wakes, or is not for it."""
     told = push[2] if isinstance(push, list) and len(push) == 3 else b""
-    if not isinstance(told, bytes) or told[:1] != HANDED:
+    if not isinstance(told, bytes) or len(told) < HANDED.size or told[0] != 1:
         return None
-    given, *sizes, rest = told[1:].split(b" ", 4)
-    to, id_ends, row_ends = (sum(map(int, sizes[:n])) for n in (1, 2, 3))
-    if int(given) != seq or rest[:to] != owner.encode():
+    _, given, fence, published, to, size = HANDED.unpack_from(told)
+    at = HANDED.size + to
+    if given != seq or told[HANDED.size : at] != owner.encode():
         return None
-    return read_delivery(owner, rest[to:id_ends], rest[id_ends:row_ends], rest[row_ends:])
+    id, payload = told[at : at + size].decode(), told[at + size :]
+    return Delivery(Receipt(id, owner, fence), payload, 1, 0, 0, 0, published, published, False, True)

@@ -14,7 +14,7 @@ from reliq.engines.redis.claims import Claims
 from reliq.engines.redis.endpoint import Endpoint
 from reliq.engines.redis.operators import RedisOperators
 from reliq.engines.redis.promise import Promise
-from reliq.engines.redis.rows import NAMES, read_record
+from reliq.engines.redis.rows import NAMES, read_record, row_end
 from reliq.engines.redis.server import Server
 from reliq.engines.redis.sizes import CHUNK, TooMuch, slices
 from reliq.engines.redis.store import RedisStore
@@ -36,10 +36,12 @@ from reliq.ports.values import (
     Settlement,
 )
 from reliq.wire.codec import HARD_MAX_MESSAGE, encode
+from reliq.wire.message import Envelope
 
 GRAVE = b"60000"  # ms for which a buried owner's name is refused
 FRESH = 500  # ms a sweep may be on its way and still bury owners
 MAX_WAIT = 1.0  # seconds; a lost wake costs at most that
+_UNENCODABLE = (ValueError, TypeError, OverflowError)
 
 
 class RedisEngine(RedisOperators, RedisStore):
@@ -69,6 +71,8 @@ class RedisEngine(RedisOperators, RedisStore):
     # --- publishers ---
 
     def publish(self, publications: Sequence[Publication]) -> list[Published]:
+        if len(publications) == 1 and pack.is_plain(publications[0]):
+            return [self._publish_one(publications[0].envelope)]
         answers: list[Published] = []
         link = self._promise.writing(self._server)
         for first in range(0, len(publications), CHUNK):
@@ -85,6 +89,21 @@ class RedisEngine(RedisOperators, RedisStore):
             self._promise.wait_for_replicas(self._server, link)
         return answers
 
+    def _publish_one(self, envelope: Envelope) -> Published:
+        """Publish a plain message: most calls, and somebody waits for each."""
+        id = envelope.id
+        try:
+            payload = encode(envelope, limit=HARD_MAX_MESSAGE)
+        except _UNENCODABLE as error:
+            return Published(id, "refused", error=str(error))
+        link = self._promise.writing(self._server)
+        end = row_end(envelope, pack.CHOSEN_WINDOW if envelope.chosen else pack.WINDOW)
+        words = (id.encode(), envelope.queue.encode(), b"%d" % envelope.priority)
+        accepted = self._server.run("publish_one", *words, end, payload)
+        if link is not None:
+            self._promise.wait_for_replicas(self._server, link)
+        return Published(id, "accepted" if accepted else "duplicate")
+
     def _publish(self, publications: Sequence[Publication], answers: list[Published]) -> None:
         """Publish in requests of a bounded size; what each is answered joins `answers`."""
         payloads: list[bytes] = []
@@ -92,7 +111,7 @@ class RedisEngine(RedisOperators, RedisStore):
         for i, publication in enumerate(publications):
             try:
                 payloads.append(encode(publication.envelope, limit=HARD_MAX_MESSAGE))
-            except (ValueError, TypeError, OverflowError) as error:
+            except _UNENCODABLE as error:
                 refused[i] = Published(publication.envelope.id, "refused", error=str(error))
         sent = [p for i, p in enumerate(publications) if i not in refused] if refused else publications
         place = len(answers)

@@ -253,19 +253,20 @@ class Link:
     # --- the socket ---
 
     def _receive(self, left: float) -> bytes | None:
+        """What has come, b"" at the end; None: nothing yet.  It is rarely there already, so first comes the sleep."""
         try:
             if self._io is None:
-                try:
-                    return self._sock.recv(READ)
-                except BlockingIOError:
-                    self._poll.poll(left * 1000)
+                if not self._poll.poll(left * 1000):
                     return None
+                return self._sock.recv(READ)
             with self._io:
                 try:
                     return self._sock.recv(READ)
                 except _NOT_YET:
                     pass
             self._poll.poll(left * 1000)
+            return None
+        except BlockingIOError:
             return None
         except (OSError, ValueError) as error:
             self.close(str(error) or type(error).__name__)
@@ -339,9 +340,12 @@ _NOT_YET = _not_yet()
 
 def command(parts: Sequence[bytes]) -> bytes:
     """A request as it travels."""
-    out = [b"*%d\r\n" % len(parts)]
-    out += [b"$%d\r\n%b\r\n" % (len(part), part) for part in parts]
-    return b"".join(out)
+    return b"*%d\r\n" % len(parts) + words(parts)
+
+
+def words(parts: Sequence[bytes]) -> bytes:
+    """The words of a request, without how many there are."""
+    return b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
 
 
 def unavailable(where: str, why: str, *, certain: bool = False) -> BrokerUnavailable:

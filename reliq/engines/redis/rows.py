@@ -16,7 +16,6 @@ _NUMBERS = struct.Struct("<BQ4I5Q8B2I3Q")
 _BORN = struct.Struct("<5Q")
 _MOMENTS = struct.Struct("<QQ24x")  # the same, as far as a delivery says it
 _DELIVERED = struct.Struct("<4IQ")
-_HEAD = slice(9, 9 + _DELIVERED.size)  # where that stands in a row
 
 
 class Row(NamedTuple):
@@ -122,14 +121,6 @@ def read_row(raw: bytes) -> Row:
     return Row(
         *_NUMBERS.unpack_from(raw), *(text.decode() for text in texts[:4]), *_BORN.unpack(raw[-_BORN.size :])
     )
-
-
-def read_delivery(owner: str, id: bytes, raw: bytes, payload: bytes) -> Delivery:
-    """What a leased row says."""
-    (delivery,) = read_deliveries(
-        owner, [id.decode()], raw[-_BORN.size :], raw[_HEAD], [payload], disturbed=()
-    )
-    return delivery
 
 
 def read_deliveries(

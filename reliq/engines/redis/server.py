@@ -15,7 +15,7 @@ from typing import Any
 
 from reliq.engines.redis.endpoint import TIMEOUT, Endpoint
 from reliq.engines.redis.keys import channel
-from reliq.engines.redis.link import Call, Link, command, unavailable
+from reliq.engines.redis.link import Call, Link, command, unavailable, words
 from reliq.engines.redis.resp import ReplyError
 from reliq.engines.redis.scripts import Script, script
 from reliq.errors import BrokerError, BrokerFull, BrokerRefused, BrokerUnavailable, ForkedConnection
@@ -108,6 +108,7 @@ class Server:
         # The server's own time rules; a clock that a test moves is told with each call.
         self._clock = None if isinstance(clock, SystemClock) else clock
         self._ready = ready
+        self._heads: dict[bytes, bytes] = {}  # what each call of a script begins with
         self._link: Link | None = None
         self._opening: Opening | None = None
         self._others: list[Link] = []
@@ -321,8 +322,12 @@ class Server:
 
     def _data(self, called: Script, arguments: Sequence[bytes], *, whole: bool = False) -> bytes:
         now = b"" if self._clock is None else b"%d" % self._clock.now_ms()
-        head = (b"EVAL", called.source) if whole else (b"EVALSHA", called.sha)
-        return command((*head, b"1", self._namespace, now, *arguments))
+        head = self._heads.get(called.sha)
+        if head is None:
+            head = self._heads[called.sha] = words((b"EVALSHA", called.sha, b"1", self._namespace))
+        if whole:
+            head = words((b"EVAL", called.source, b"1", self._namespace))
+        return b"".join((b"*%d\r\n" % (len(arguments) + 5), head, words((now, *arguments))))
 
 
 def _cause(error: ReplyError) -> ReplyError:

@@ -4,7 +4,7 @@
 --       3.. their payloads, in order, then the ends of rows
 -- Returns how many, when all were accepted; else a MessagePack list: 0 accepted, 1 duplicate
 -- O(n log m) for n messages among m that wait
--- needs: rows hand_over
+-- needs: rows wake_queue
 local runs, ids = cmsgpack.unpack(ARGV[2]), {}
 for i = 1, #runs do
   local own = runs[i][4]
@@ -43,17 +43,7 @@ for i = 1, #runs do
   end
 end
 if n > 0 then
-  -- First what a full server refuses: nothing has been said to anybody yet.
   call('HSET', N .. 'book', 'accepted', string.format('%d', accepted + n), 'place', string.format('%d', place + n))
-  local queue = at == 1 and runs[1][2]
-  local taken = queue
-    and #payloads[2] <= LARGE
-    and call('EXISTS', N .. 'ready:' .. queue, N .. 'charged:' .. queue) == 0
-    and hand_over(rows[1], rows[2], born[2], payloads[2], queue)
-  if taken then
-    rows[2], lines = taken, {}
-    call('SADD', N .. 'queues', queue)
-  end
   call('HSET', N .. 'message', unpack(rows))
   call('HSET', N .. 'born', unpack(born))
   call('HSET', N .. 'payload', unpack(payloads))
