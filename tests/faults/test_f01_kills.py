@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reliq.testing.faults import Killer
+from reliq.testing.faults.processes import tree
 from tests.faults import fault_app
 from tests.faults.rig import Rig
 
@@ -14,7 +15,7 @@ def kill_workers(rig: Rig, *, tasks: int, seconds: float, kills: int, every: flo
     with rig.fleet(size=3) as fleet:
         rig.await_count("started", 1, 20)
         with Killer(
-            fleet.pids,
+            lambda: fleet.at_work(rig.engine),
             seed=rig.seed,
             every=every,
             times=kills,
@@ -33,6 +34,19 @@ def kill_workers(rig: Rig, *, tasks: int, seconds: float, kills: int, every: flo
 
 def test_no_task_is_lost_when_workers_are_killed(rig: Rig) -> None:
     kill_workers(rig, tasks=1500, seconds=0.01, kills=5, every=1.0, timeout=60)
+
+
+def test_only_a_worker_that_holds_something_is_a_victim(rig: Rig) -> None:
+    with rig.fleet(size=2) as fleet:
+        assert fleet.at_work(rig.engine) == [], "they have still to start"
+        rig.publish(fault_app.work, [(1, 1.0)])
+        rig.await_count("started", 1, 30)
+        (victim,) = fleet.at_work(rig.engine)
+        (fact,) = rig.facts("started")
+        assert fact.pid in {process.pid for process in tree(victim)}
+        rig.await_drained(20)
+        assert fleet.at_work(rig.engine) == []
+        fleet.stop()
 
 
 @pytest.mark.full

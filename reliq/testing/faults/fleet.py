@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from reliq.ports.broker import Broker
 from reliq.testing.faults.processes import Process, kill_tree, tree
 
 __all__ = ["Fleet", "Worker"]
@@ -133,6 +134,14 @@ class Fleet:
     def pids(self) -> list[int]:
         """Of those that run."""
         return [worker.pid for worker in self.workers if worker.exit_status is None]
+
+    def at_work(self, broker: Broker) -> list[int]:
+        """Of those that hold a message right now: the victims whose death tells something.
+
+        To kill one that has still to start does nothing but keep it from starting, on a busy machine for ever.
+        """
+        holders = {int(owner.owner.split(":")[1]) for owner in broker.owners() if owner.held}
+        return [worker.pid for worker in self.workers if holders & {p.pid for p in worker.tree()}]
 
     def stop(self, *, timeout: float = 30.0) -> None:
         """SIGTERM to all, wait for all."""
