@@ -58,7 +58,7 @@ def kill_workers(
     try:
         with Fleet(arguments, size=3, folder=folder, environment=environment) as fleet:
             with Killer(
-                fleet.pids,
+                lambda: fleet.at_work(engine),
                 seed=7,
                 every=1.0,
                 times=kills,
