@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary, WeakSet
 
 from reliq.errors import BrokerError
+from reliq.ports.store import records
 from reliq.wire.message import Incr
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ class Tally:
         """What the whole app counted, by day (UTC, as in 2026-05-01), the latest first."""
         prefix = f"count:{self.name}:"
         days: dict[str, Counter[str]] = {}
-        for key, value in store.store_scan(prefix, limit=10_000):
+        for key, value in records(store, prefix):
             day, _, count = key.removeprefix(prefix).partition(":")
             if value.data.isdigit():
                 days.setdefault(day, Counter())[count] = int(value.data)

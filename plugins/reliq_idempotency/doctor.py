@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from reliq import Reliq
+from reliq.ports import records
 from reliq_idempotency.chosen import options_for
 from reliq_idempotency.entry import Entry
 from reliq_idempotency.plan import PREFIX
@@ -53,7 +55,7 @@ def _short_results(app: Reliq, middleware: Idempotency) -> Iterator[str]:
 
 
 def _orphans(app: Reliq) -> Iterator[str]:
-    for key, value in app.broker.store_scan(PREFIX, limit=_LOOKED_AT):
+    for key, value in islice(records(app.broker, PREFIX), _LOOKED_AT):
         if value.expires is None and value.holder is not None:
             entry = Entry.decode(value.data, key=key)
             if entry.state == "accepted" and app.broker.get(value.holder) is None:

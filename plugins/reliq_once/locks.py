@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from reliq.errors import BrokerError, ReliqError
-from reliq.ports import Equals, Remove, Value
+from reliq.ports import Equals, Remove, Value, records
 from reliq_once.ticket import LOCK, SLOT, LockRecord, record_of
 
 if TYPE_CHECKING:
     from reliq import Reliq, Tally
 
-_PAGE = 500
 _LOOK_AT = 5_000  # locks that a doctor examines: each costs a look at its message
 
 
@@ -44,12 +43,10 @@ class Lock(msgspec.Struct, frozen=True):
 
 
 def locks(store: Any, *prefixes: str) -> Iterator[Lock]:
-    """The locks and slots of a broker (or those under a prefix), in the order of their keys; looks at each holder."""
+    """The locks and slots of a broker (or those under a prefix); looks at each holder."""
     for prefix in prefixes or (LOCK, SLOT):
-        after = ""
-        while page := store.store_scan(prefix, limit=_PAGE, after=after):
-            yield from (look(store, key, value) for key, value in page)
-            after = page[-1][0]
+        for key, value in records(store, prefix):
+            yield look(store, key, value)
 
 
 def look(store: Any, key: str, value: Value) -> Lock:

@@ -5,7 +5,8 @@ The values that middleware needs are public here.
 
 from __future__ import annotations
 
-from reliq.ports.values import ErrorInfo, Found, Published, Record, Value
+from reliq.ports.store import records
+from reliq.ports.values import ErrorInfo, Found, Published, Record, Scanned, Value
 from reliq.wire.message import (
     Absent,
     Add,
@@ -47,6 +48,8 @@ __all__ = [
     "Put",
     "Record",
     "Remove",
+    "Scanned",
     "Touch",
     "Value",
+    "records",
 ]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from reliq.ports.values import Applied, Value
+from reliq.ports.values import Applied, Scanned, Value
 from reliq.wire.message import Effect, Guard
 
 
@@ -56,8 +56,12 @@ class Store(Protocol):
         """
         ...
 
-    def store_scan(self, prefix: str, *, limit: int = 100, after: str = "") -> list[tuple[str, Value]]:
-        """Live records whose key starts with `prefix`, in key order, beginning after the key `after`."""
+    def store_scan(self, prefix: str, *, limit: int = 1000, cursor: str = "") -> Scanned:
+        """Some of the live records whose key starts with `prefix`, in any order; go on with the answer's cursor.
+
+        What is there all the time is found at least once.  `limit` is about how many are looked at: a part may have
+        more records, or none.  `reliq.ports.records` goes through all parts.
+        """
         ...
 
     def apply(self, guards: Sequence[Guard], effects: Sequence[Effect]) -> Applied:
@@ -70,3 +74,18 @@ class Store(Protocol):
     def index_due(self, index: str, *, before: int, limit: int = 100) -> list[tuple[str, int]]:
         """Members of an ordered index at or before a moment (ms UTC), earliest first."""
         ...
+
+
+def records(store: Store, prefix: str) -> Iterator[tuple[str, Value]]:
+    """All live records whose key starts with `prefix`, each once, in any order; it remembers the keys it gave."""
+    given: set[str] = set()
+    cursor = ""
+    while True:
+        part = store.store_scan(prefix, cursor=cursor)
+        for key, value in part.records:
+            if key not in given:
+                given.add(key)
+                yield key, value
+        cursor = part.cursor
+        if not cursor:
+            return

@@ -23,6 +23,13 @@ class Value(msgspec.Struct, frozen=True, gc=False):
     holder: str | None = None
 
 
+class Scanned(msgspec.Struct, frozen=True, gc=False):
+    """A part of a scan: records by key, and the cursor that the next part begins with ("": there is none)."""
+
+    records: tuple[tuple[str, Value], ...]
+    cursor: str = ""
+
+
 class Found(msgspec.Struct, frozen=True, gc=False):
     """What a refused guard came upon: the guard, the record (if any) and the state of its holder or message."""
 
@@ -262,6 +269,7 @@ class Capabilities(msgspec.Struct, frozen=True, gc=False):
     shared: bool = False  # several processes may use it at once
     survives_restart: bool = False
     ahead: bool = False  # a claim can be on its way while its owner works: the broker is a `ClaimsAhead`
+    sweeps: bool = False  # workers can share their sweeps: the broker is a `SharesSweeps`
 
 
 class Applied(msgspec.Struct, frozen=True, gc=False):

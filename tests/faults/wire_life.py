@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from reliq.errors import BrokerUnavailable
+from reliq.ports import records
 from reliq.ports.values import ENDED, Delivery, Publication, Receipt, Settled, Settlement
 from reliq.wire.message import Add, Ending, Envelope, FollowUp, Incr, IndexPut, Remove
 
@@ -95,7 +96,7 @@ class Life:
             lambda: self.engine.list(limit=3),
             lambda: self.engine.store_get("published"),
             lambda: self.engine.store_put("note", b"x", ttl=60.0),
-            lambda: self.engine.store_scan("note"),
+            lambda: sorted(records(self.engine, "note")),
             lambda: self.engine.store_drop("note"),
             lambda: self.engine.index_due("index", before=9),
             lambda: self.engine.audit(),

@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from reliq.errors import GuardRefused
 from reliq.policy.clock import VirtualClock
+from reliq.ports import records
 from reliq.ports.values import LIVE, Claimed, Publication, Receipt, Settlement
 from reliq.testing.contracts.model import Model
 from reliq.testing.servers import RedisServer
@@ -223,7 +224,7 @@ class Walk(RuleBasedStateMachine):
             "owners": sorted(engine.owners(), key=lambda info: info.owner),
             "queues": engine.queues(),
             "depths": [engine.depth(queue) for queue in QUEUES],
-            "store": engine.store_scan(""),
+            "store": sorted(records(engine, "")),
             "index": engine.index_due("i", before=9),
         }
 

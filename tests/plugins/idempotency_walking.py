@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from reliq import Drop, Fail, Reliq, Retry, Snooze, current
 from reliq.errors import GuardRefused
+from reliq.ports import records
 from reliq.ports.values import LIVE, Delivery, Settlement
 from reliq.testing import VirtualClock
 from reliq.worker.runner import Job, Runner
@@ -157,7 +158,7 @@ class World:
             return "refused"
 
     def records(self) -> list[tuple[str, Any]]:
-        found = self.engine.store_scan("idem:", limit=100)
+        found = sorted(records(self.engine, "idem:"))
         return [(key, (v.data, v.version, v.expires, v.holder)) for key, v in found]
 
     def states(self, ids: Sequence[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 
 from reliq import DuplicateOf, Fail, Observer, Reliq, Retry
+from reliq.ports import records
 from reliq.testing import Harness
 from reliq_idempotency import Idempotency
 from reliq_once import AlreadyQueued, QueueOnceMiddleware
@@ -93,7 +94,7 @@ def test_a_record_that_a_run_took_again_has_the_trace_of_its_message(harness, tr
         lambda: 1
     )
     first = work.delay()
-    ((key, _),) = harness.engine.store_scan("idem:")
+    ((key, _),) = sorted(records(harness.engine, "idem:"))
     harness.engine.store_drop(key)
     harness.run_one()
     tracing.current = SECOND

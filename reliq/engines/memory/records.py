@@ -8,7 +8,7 @@ from heapq import heappop, heappush
 from msgspec.structs import replace
 
 from reliq.engines.memory.messages import Messages
-from reliq.ports.values import Value
+from reliq.ports.values import Scanned, Value
 
 
 class Records:
@@ -37,15 +37,17 @@ class Records:
         if self._by_key.pop(key, None) is not None:
             del self._keys[bisect_left(self._keys, key)]
 
-    def scan(self, prefix: str, limit: int, after: str) -> list[tuple[str, Value]]:
+    def scan(self, prefix: str, limit: int, after: str) -> Scanned:
         found: list[tuple[str, Value]] = []
         start = max(bisect_left(self._keys, prefix), bisect_right(self._keys, after))
         for key in self._keys[start:]:
-            if len(found) >= limit or not key.startswith(prefix):
+            if not key.startswith(prefix):
                 break
             if (value := self.live(key)) is not None:
                 found.append((key, value))
-        return found
+            if len(found) >= limit:
+                return Scanned(tuple(found), key)
+        return Scanned(tuple(found))
 
     def collect(self, limit: int) -> int:
         """Remove up to `limit` lapsed records; how many."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reliq.engines.memory.guards import apply_effects, first_refused, take
 from reliq.engines.memory.settle import finish
 from reliq.engines.memory.steps import Steps
-from reliq.ports.values import Applied, Value
+from reliq.ports.values import Applied, Scanned, Value
 from reliq.wire.message import Effect, Guard
 
 
@@ -70,9 +70,9 @@ class MemoryStore(Steps):
             memory.records.write(key, b"%d" % total, expires=expires, holder=holder)
             return total
 
-    def store_scan(self, prefix: str, *, limit: int = 100, after: str = "") -> list[tuple[str, Value]]:
+    def store_scan(self, prefix: str, *, limit: int = 1000, cursor: str = "") -> Scanned:
         with self._step() as memory:
-            return memory.records.scan(prefix, limit, after)
+            return memory.records.scan(prefix, limit, cursor)
 
     def apply(self, guards: Sequence[Guard], effects: Sequence[Effect]) -> Applied:
         with self._step() as memory:

@@ -17,7 +17,7 @@ def namespace(app: str, prefix: str = PREFIX) -> str:
     disturbed                        (set)     ids of those with records that somebody else has changed
     owner leased book                (hashes)  owners, leased messages per queue, the counters of the books
     grave                            (sorted)  owners that were buried
-    record keys lapsing              the store: records, their keys in order, when they lapse
+    record lapsing lapsing: + second           the store: records, when they may be thrown away
     index:                  + name   (sorted)  the store's ordered indexes
     idle: + queue, waiting                     who is to be told of work, of an ending
     said: + call                               what a call was answered, in case the answer was lost

@@ -16,7 +16,7 @@ from reliq.engines.redis.rows import row_end
 from reliq.errors import UndecodableMessage
 from reliq.ports.values import Found, Publication, Settled, Settlement, Value
 from reliq.wire.codec import encode
-from reliq.wire.message import Effect, Ending, Envelope, FollowUp, Guard
+from reliq.wire.message import Effect, Envelope, FollowUp, Guard, Incr, Put, Remove, Touch
 from reliq.wire.splice import splice
 
 WINDOW = 60_000  # ms in which the same random id is a duplicate
@@ -27,6 +27,10 @@ _encoder = msgspec.msgpack.Encoder()
 pack = _encoder.encode
 unpack = msgspec.msgpack.Decoder().decode
 _TAGS = {kind: kind.__struct_config__.tag for union in (Guard, Effect) for kind in union.__args__}
+_ON_RECORDS = (Put, Remove, Touch, Incr)
+_HOLDERS: dict[type[Any], int] = {  # places in a row
+    kind: 1 + kind.__struct_fields__.index("holder") for kind in (Put, Remove, Touch)
+}
 
 
 def item(envelope: Envelope, end: str | int, on_end: str | int = "") -> tuple[Any, ...]:
@@ -82,7 +86,7 @@ def publication(given: Publication, arguments: list[bytes], first: int) -> tuple
     end = first + len(arguments) - 1
     on_end: str | int = ""
     if envelope.on_end:
-        arguments.append(pack(_endings(envelope.on_end)))
+        arguments.append(_brought(envelope))
         on_end = end + 1
     return (*item(envelope, end, on_end), rows(given.guards) or None, rows(given.effects) or None)
 
@@ -95,23 +99,25 @@ def settlements(
     Values and errors join `arguments`, numbered from `first`.
     """
     items: list[Any] = []
-    run: tuple[int, str, bool] | None = None  # what those of the last item share, when it is of many
+    run: tuple[int, str, bool, bool] | None = None  # what those of the last item share, when it is of many
     for one in given:
         receipt = one.receipt
         if not _is_plain_done(one):
             items.append(_settlement(one, arguments, first))
             run = None
             continue
-        valued = one.value is not None
+        valued, acting = one.value is not None, bool(one.effects)
         if one.value is not None:
             arguments.append(one.value)
-        if run == (receipt.fence, receipt.owner, valued):
+        if run == (receipt.fence, receipt.owner, valued, acting):
             items[-1][1].append(receipt.id)
-            continue
-        owner = None if receipt.owner == by else receipt.owner
-        values = first + len(arguments) - 1 if valued else None
-        items.append((receipt.fence, [receipt.id], owner, values))
-        run = (receipt.fence, receipt.owner, valued)
+        else:
+            run = (receipt.fence, receipt.owner, valued, acting)
+            owner = None if receipt.owner == by else receipt.owner
+            values = first + len(arguments) - 1 if valued else None
+            items.append((receipt.fence, [receipt.id], owner, values, [] if acting else None))
+        if acting:
+            items[-1][4].append(rows(one.effects))
     return items
 
 
@@ -128,12 +134,7 @@ def _more(given: Settlement) -> int:
 
 
 def _is_plain_done(given: Settlement) -> bool:
-    return (
-        given.kind == "done"
-        and given.error is None
-        and given.reason is None
-        and not (given.effects or given.follow_ups)
-    )
+    return given.kind == "done" and given.error is None and given.reason is None and not given.follow_ups
 
 
 def _settlement(given: Settlement, arguments: list[bytes], first: int) -> tuple[Any, ...]:
@@ -175,7 +176,7 @@ def value(told: Any) -> Value | None:
     """A record of lua/lib/records.lua."""
     if not told:
         return None
-    data, version, expires, holder = told
+    data, version, expires, holder = told[:4]
     return Value(data.encode("latin-1"), version, expires or None, holder or None)
 
 
@@ -192,11 +193,37 @@ def _plain(field: Any) -> Any:
     return field.decode("latin-1") if type(field) is bytes else field
 
 
-def _endings(endings: Sequence[Ending]) -> list[tuple[Any, ...]]:
-    return [
-        (ending.on, rows(ending.effects), [_follow_up(after) for after in ending.follow_ups])
-        for ending in endings
+def _brought(envelope: Envelope) -> bytes:
+    """What a message brings along for its end, as lua/lib/endings.lua reads it: a plan, and keys that it numbers.
+
+    Messages of one task have their plan in common, which the server then unpacks once for many.
+    """
+    keys: dict[str, int] = {}
+    plan = [
+        (
+            ending.on,
+            [_planned(effect, envelope.id, keys) for effect in ending.effects],
+            [_follow_up(after) for after in ending.follow_ups],
+        )
+        for ending in envelope.on_end
     ]
+    text = pack(plan)
+    parts = [len(text).to_bytes(4, "little"), text]
+    for key in keys:
+        raw = key.encode()
+        parts += (len(raw).to_bytes(2, "little"), raw)
+    return b"".join(parts)
+
+
+def _planned(effect: Effect, id: str, keys: dict[str, int]) -> list[Any]:
+    """An effect with a number for its key, and True for its own message as the holder."""
+    row = [_TAGS[type(effect)], *map(_plain, astuple(effect))]
+    if isinstance(effect, _ON_RECORDS):
+        row[1] = keys.setdefault(effect.key, len(keys) + 1)
+    place = _HOLDERS.get(type(effect))
+    if place is not None and row[place] == id:
+        row[place] = True
+    return row
 
 
 def _follow_up(after: FollowUp) -> tuple[Any, ...]:
@@ -204,7 +231,7 @@ def _follow_up(after: FollowUp) -> tuple[Any, ...]:
     accepted = item(
         envelope,
         row_end(envelope, _window(envelope)).decode("latin-1"),
-        pack(_endings(envelope.on_end)).decode("latin-1") if envelope.on_end else "",
+        _brought(envelope).decode("latin-1") if envelope.on_end else "",
     )
     payload = encode(envelope, limit=NO_LIMIT)
     if not after.takes:

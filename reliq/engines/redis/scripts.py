@@ -65,15 +65,16 @@ def names() -> list[str]:
 def _whole(source: str, there: set[str]) -> str:
     """A file with the parts that it needs in the place where it says so, each once.
 
-    What stands at the top is made whenever the script is called; what a function needs, when that is entered.
+    What stands at the top is made whenever the script is called; what a function needs, when that is entered, and each
+    function has its own.
     """
 
     def parts(found: re.Match[str]) -> str:
-        text = ""
+        text, here = "", set(there) if found[0].startswith(" ") else there
         for part in found[1].split():
-            if part not in there:
-                there.add(part)
-                text += _whole(source_of(f"lib/{part}"), there)
+            if part not in here:
+                here.add(part)
+                text += _whole(source_of(f"lib/{part}"), here)
         return text
 
     return _NEEDS.sub(parts, source)

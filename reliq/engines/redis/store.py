@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 from reliq.engines.redis import pack
 from reliq.engines.redis.server import Server
-from reliq.ports.values import Applied, Value
+from reliq.ports.values import Applied, Scanned, Value
 from reliq.wire.message import Effect, Guard
+
+_SPECIAL = re.compile(rb"[\\*?\[\]^-]")  # to a pattern of SCAN
 
 
 class RedisStore:
@@ -53,15 +56,13 @@ class RedisStore:
             )
         return None if told is False else int(told)
 
-    def store_scan(self, prefix: str, *, limit: int = 100, after: str = "") -> list[tuple[str, Value]]:
-        start = b"(" + after.encode() if after and after >= prefix else b"[" + prefix.encode()
-        end = b"(" + prefix.encode() + b"\xff"  # no UTF-8 has this byte
-        found = []
-        for key, told in pack.listed(self._server.run("store_scan", start, end, b"%d" % limit)):
-            value = pack.value(told)
-            if value is not None:
-                found.append((key, value))
-        return found
+    def store_scan(self, prefix: str, *, limit: int = 1000, cursor: str = "") -> Scanned:
+        pattern = _SPECIAL.sub(rb"\\\g<0>", prefix.encode()) + b"*"
+        told = self._server.run("store_scan", cursor.encode() or b"0", pattern, b"%d" % limit)
+        after, found = pack.unpack(told)
+        live = ((key, pack.value(record)) for key, record in found or ())
+        records = tuple((key, value) for key, value in live if value is not None)
+        return Scanned(records, "" if after == "0" else after)
 
     def apply(self, guards: Sequence[Guard], effects: Sequence[Effect]) -> Applied:
         told = pack.unpack(self._server.run_once("apply", pack.pack((pack.rows(guards), pack.rows(effects)))))

@@ -10,7 +10,7 @@ from reliq.engines.sqlite.connection import Connection, Step
 from reliq.engines.sqlite.effects import first_refused, take
 from reliq.engines.sqlite.endings import Endings
 from reliq.policy.clock import Clock
-from reliq.ports.values import Applied, Value
+from reliq.ports.values import Applied, Scanned, Value
 from reliq.wire.message import Effect, Guard
 
 
@@ -89,8 +89,8 @@ class SqliteStore:
         _checked(key)
         return self._link.write(incr)
 
-    def store_scan(self, prefix: str, *, limit: int = 100, after: str = "") -> list[tuple[str, Value]]:
-        return self._link.read(store.scan, self._clock.now_ms(), prefix, limit, after)
+    def store_scan(self, prefix: str, *, limit: int = 1000, cursor: str = "") -> Scanned:
+        return self._link.read(store.scan, self._clock.now_ms(), prefix, limit, cursor)
 
     def apply(self, guards: Sequence[Guard], effects: Sequence[Effect]) -> Applied:
         return self._link.write(_apply, guards, effects)

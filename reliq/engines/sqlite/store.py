@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from reliq.ports.values import Value
+from reliq.ports.values import Scanned, Value
 
 _LIVE = """(expires IS NULL OR expires > ?
   OR EXISTS (SELECT 1 FROM message m WHERE m.id = holder AND m.state = 3))"""
@@ -42,12 +42,14 @@ def remove(execute: Any, key: str) -> None:
     execute("DELETE FROM store WHERE key = ?", (key,))
 
 
-def scan(execute: Any, now: int, prefix: str, limit: int, after: str) -> list[tuple[str, Value]]:
+def scan(execute: Any, now: int, prefix: str, limit: int, after: str) -> Scanned:
     # Keys with the prefix stand together.  (SQLite's functions of texts would stop at a NUL.)
     end = _successor(prefix)
     sql, bound = (_SCAN.replace("AND key < ?", ""), ()) if end is None else (_SCAN, (end,))
     rows = execute(sql, (after, prefix, *bound, now, limit)).fetchall()
-    return [(row[0], Value(*row[1:])) for row in rows]
+    return Scanned(
+        tuple((row[0], Value(*row[1:])) for row in rows), rows[-1][0] if len(rows) == limit else ""
+    )
 
 
 def collect(execute: Any, now: int, limit: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reliq.ports import records
 from reliq.ports.broker import Engine
 from reliq.ports.values import Value
 from reliq.testing.contracts.base import Contract, MovableClock
@@ -24,7 +25,7 @@ class Effects(Contract):
         self, bench: Bench, engine: Engine, clock: MovableClock
     ) -> None:
         bench.publish(delay=5_000, effects=[Put("a", ttl=1_000, from_due=True), Put("b", ttl=1_000)])
-        assert [v.expires for _, v in engine.store_scan("")] == [
+        assert [v.expires for _, v in sorted(records(engine, ""))] == [
             clock.now_ms() + 6_000,
             clock.now_ms() + 1_000,
         ]
@@ -82,7 +83,7 @@ class Effects(Contract):
         engine.store_put("yours", b"1", holder="you")
         keys = ("absent", "mine", "nobody's", "yours")
         assert bench.apply(*(Put(key, b"2", holder="me") for key in keys)).skipped == 1
-        values = dict(engine.store_scan(""))
+        values = dict(sorted(records(engine, "")))
         assert [values[key].data for key in keys] == [b"2", b"2", b"2", b"1"]
         assert [values[key].holder for key in keys] == ["me", "me", "me", "you"]
 

@@ -21,6 +21,7 @@ from reliq.errors import BrokerUnavailable, GuardRefused, PublishRefused, Publis
 from reliq.middleware import HOOKS, Middleware, Observer, hook_of
 from reliq.plugins import open_engine
 from reliq.policy.clock import VirtualClock
+from reliq.ports import records
 from reliq.ports.values import ENDED
 from reliq.results import Handle
 from reliq.tasks import Task
@@ -239,7 +240,7 @@ class Bench:
 
     def everything(self) -> list[tuple[str, Any]]:
         """All live records of the store, but for what a `Tally` counts."""
-        found = self.harness.engine.store_scan("", limit=10_000)
+        found = sorted(records(self.harness.engine, ""))
         return [(key, value) for key, value in found if not key.startswith("count:")]
 
     def left(self) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec.structs import replace
 
-from reliq.ports.values import Found, State, Value
+from reliq.ports.values import Found, Scanned, State, Value
 from reliq.wire.message import (
     Absent,
     Add,
@@ -210,9 +210,10 @@ class ModelStore:
         self.write(key, str(total).encode(), expires, value.holder if value else None)
         return total
 
-    def store_scan(self, prefix: str, *, limit: int = 100, after: str = "") -> list[tuple[str, Value]]:
-        keys = sorted(key for key in self.keys if key.startswith(prefix) and key > after)
-        return [(key, value) for key in keys if (value := self.live(key))][:limit]
+    def store_scan(self, prefix: str, *, limit: int = 1000, cursor: str = "") -> Scanned:
+        keys = sorted(key for key in self.keys if key.startswith(prefix) and key > cursor)
+        found = tuple((key, value) for key in keys if (value := self.live(key)))
+        return Scanned(found[:limit], found[limit - 1][0] if len(found) > limit else "")
 
     def index_due(self, index: str, *, before: int, limit: int = 100) -> list[tuple[str, int]]:
         members = [

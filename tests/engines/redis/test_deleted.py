@@ -30,7 +30,6 @@ KEYS = [
     "idle:q",
     "waiting",
     "record",
-    "keys",
     "lapsing",
     "tomb",
 ]

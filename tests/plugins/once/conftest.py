@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from reliq import Reliq
+from reliq.ports import records
 from reliq.testing import Harness
 from reliq_once import QueueOnce
 
@@ -25,10 +26,10 @@ class Bench:
 
     def locks(self) -> list[str]:
         """Who holds locks."""
-        return [value.holder for _, value in self.engine.store_scan("once:")]
+        return [value.holder for _, value in sorted(records(self.engine, "once:"))]
 
     def slots(self) -> list[str]:
-        return [value.holder for _, value in self.engine.store_scan("once-slot:")]
+        return [value.holder for _, value in sorted(records(self.engine, "once-slot:"))]
 
     def claim(self):
         """The next delivery, taken and not begun."""

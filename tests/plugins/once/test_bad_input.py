@@ -16,6 +16,7 @@ from reliq.errors import (
     PublishUnknown,
     UnkeyableArgument,
 )
+from reliq.ports import records
 from reliq.testing.faults import Faulty, at
 from reliq_once import AlreadyQueued, NewerRecord, Once, QueueOnceMiddleware
 from reliq_once.ticket import HEADER
@@ -295,7 +296,7 @@ def test_a_lock_of_a_newer_version_is_a_conflict_like_any_other(bench, monkeypat
 def test_a_debounced_call_that_cannot_read_the_lock_is_refused(bench, data, said):
     work = bench.task(once={"debounce": (1, 5)})
     work.delay()
-    ((key, value),) = bench.engine.store_scan("once:")
+    ((key, value),) = sorted(records(bench.engine, "once:"))
     bench.engine.store_put(key, data, holder=value.holder)
     with pytest.raises(NewerRecord, match=said):
         work.delay()

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from reliq import Drop, Fail, Retry, Snooze
+from reliq.ports import records
 from reliq.ports.values import LIVE
 from reliq.testing import VirtualClock
 from tests.plugins.once.worlds import DELAY, MODES, MOST, TTL, World
@@ -297,7 +298,7 @@ class OnceWalk:
             account.deadline = self.clock.now_ms() + TTL * 1000
 
     def mine(self, id: str) -> bool:
-        return any(value.holder == id for _, value in self.worlds[0].engine.store_scan("once:"))
+        return any(value.holder == id for _, value in sorted(records(self.worlds[0].engine, "once:")))
 
     def die(self, pick: int) -> None:
         runs = list(self.worlds[0].runs)
@@ -389,7 +390,7 @@ class OnceWalk:
         self.all(lambda w: w.seen(list(self.book)))
         self.the_last_call_ran()
         self.clock.advance(4 * TTL)  # what was cancelled while it waited for its retry keeps its expiry
-        assert self.all(lambda w: w.engine.store_scan("once")) == [], "2: something is left"
+        assert self.all(lambda w: sorted(records(w.engine, "once"))) == [], "2: something is left"
 
     def the_last_call_ran(self) -> None:
         last = {(a.mode, a.key): a for a in self.book.values() if a.mode in ("rerun", "debounce")}

@@ -7,6 +7,7 @@ from typing import Any
 from reliq import Reliq
 from reliq.context import _current
 from reliq.errors import GuardRefused
+from reliq.ports import records
 from reliq.testing import VirtualClock
 from reliq.worker.runner import Runner
 from reliq_once import AlreadyQueued, QueueOnce
@@ -118,7 +119,7 @@ class World:
         return answer in ("stale", "repeated") and not any(drops)
 
     def held(self) -> list[tuple[str, Any]]:
-        return [item for prefix in ("once:", "once-slot:") for item in self.engine.store_scan(prefix)]
+        return [item for prefix in ("once:", "once-slot:") for item in sorted(records(self.engine, prefix))]
 
     def seen(self, ids: list[str]) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
         records = {}
@@ -126,5 +127,5 @@ class World:
             r = self.engine.get(id)
             records[id] = r and (r.state, r.reason, r.due, r.attempt, r.retries, r.snoozes, r.crashes, r.life)
         # Not the versions: a lapsed record that nobody has collected lives again with its holder, and counts on.
-        keys = [(key, v.data, v.expires, v.holder) for key, v in self.engine.store_scan("once")]
+        keys = [(key, v.data, v.expires, v.holder) for key, v in sorted(records(self.engine, "once"))]
         return records, keys

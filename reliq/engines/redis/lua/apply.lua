@@ -13,8 +13,8 @@ local refused = first_refused(asked[1])
 if refused then
   return cmsgpack.pack(refused)
 end
-take(asked[1], now)
-local skipped = apply(asked[2], now)
+take(asked[1])
+local skipped = apply(asked[2])
 skipped = skipped + finish()
 write()
 wake()

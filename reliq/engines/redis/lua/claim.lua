@@ -11,39 +11,42 @@
 -- needs: settle_swiftly lease_swiftly owner room
 local name, seq, limit, queues = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), cmsgpack.unpack(ARGV[7])
 local items = ARGV[8] ~= '' and cmsgpack.unpack(ARGV[8]) or {}
-local settled, o = settle_swiftly(items, name), nil
-local got, rare = { ids = {}, heads = {}, born = {}, bodies = {} }, not settled
-local next_due, wants_alone, deaf, again = false, false, false, false
-if settled then
-  o = owner_of(name)
-  if o and limit > 0 and seq >= o[4] then
-    rare = seq == o[4] or o[5] ~= ''
-    if not rare then
-      rare, next_due = first_by_time(queues)
-    end
-    rare = rare or lease_swiftly(queues, limit, name, seq, got)
-  end
-end
+local settled = settle_swiftly(items, name)
+local got, rare, again = { ids = {}, heads = {}, born = {}, bodies = {} }, false, false
+local next_due, wants_alone, deaf = false, false, false
 
 -- What comes seldom is made when it does: making all these functions would cost more than most claims.
-local function the_long_way()
-  -- needs: settle lease_anything write
-  if not settled then
-    settled = settle_all(items, name)
-    write()
-    o = owner_of(name)
+local function settle_the_long_way()
+  -- needs: settle write
+  settled = settle_all(items, name)
+  write()
+end
+
+if not settled then
+  settle_the_long_way()
+end
+local o = owner_of(name)
+if o and limit > 0 and seq >= o[4] then
+  again = seq == o[4]
+  rare = again or o[5] ~= ''
+  if not rare then
+    rare, next_due = first_by_time(queues)
   end
-  again = o and limit > 0 and seq == o[4]
+  rare = rare or lease_swiftly(queues, limit, name, seq, got)
+end
+
+local function lease_the_long_way()
+  -- needs: lease_anything
   if again then
     lease_again(queues, name, seq, got)
-  elseif o and limit > 0 and seq > o[4] then
+  else
     wants_alone, deaf = lease_anything(queues, limit, name, seq, o, got)
     next_due = earliest(queues)
   end
 end
 
 if rare then
-  the_long_way()
+  lease_the_long_way()
 end
 local ids = got.ids
 local idles = o and limit > 0 and seq > o[4] and #ids == 0 and not wants_alone or false

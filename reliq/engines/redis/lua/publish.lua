@@ -23,12 +23,12 @@ for i = 1, #items do
     if refused then
       answer = refused
     else
-      local r = accept(item, ARGV[i + 2])
+      accept(item, ARGV[i + 2])
       if guards then
-        take(guards, r[DUE])
+        take(guards, ids[i])
       end
       if effects then
-        apply(effects, r[DUE])
+        apply(effects, ids[i])
       end
       if #pending > 0 then
         finish()

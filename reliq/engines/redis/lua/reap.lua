@@ -1,10 +1,16 @@
 -- House-keeping.
 -- KEYS  1 namespace
 -- ARGV  1 now; 2 limit; 3 grace in ms; 4 how long a grave is kept, in ms; 5 the moment after which no owner is buried:
---       a request that was held up on its way must not outrun the renewals that were held up with it
--- Returns a MessagePack of {moved, owners that are gone, purged, whether there is more}
+--       a request that was held up on its way must not outrun the renewals that were held up with it; 6 it is left where
+--       somebody swept in so many ms before, or nil
+-- Returns how many ms ago that was, or a MessagePack of {moved, owners that are gone, purged, whether there is more}
 -- O(limit log m + owners + queues)
--- needs: bury ready records purge write wake
+-- needs: base
+local ago = ARGV[6] and now - (call('HGET', N .. 'book', 'swept') or 0)
+if ago and ago >= 0 and ago < tonumber(ARGV[6]) then
+  return ago
+end
+-- needs: bury ready lapsing purge write wake
 local left, moved, gone, purged = tonumber(ARGV[2]), {}, {}, 0
 local found = call('HGETALL', N .. 'owner')
 for i = 1, #found, 2 do
@@ -34,17 +40,12 @@ if left > 0 then
   purged = purge_gone(left)
   left = left - purged
 end
-local lapsing = left > 0 and call('ZRANGEBYSCORE', N .. 'lapsing', '-inf', now, 'LIMIT', 0, left) or {}
-for _, key in ipairs(lapsing) do
-  if live(key) then
-    zset('lapsing', key, now + 60000) -- its holder is leased: look again later
-  else
-    erase(key)
-    left = left - 1
-  end
+if left > 0 then
+  purge_lapsed(left)
 end
 write()
 call('ZREMRANGEBYSCORE', N .. 'tomb', '-inf', now)
 call('ZREMRANGEBYSCORE', N .. 'grave', '-inf', now - ARGV[4])
+call('HSET', N .. 'book', 'swept', string.format('%d', now))
 wake()
 return cmsgpack.pack({ moved, gone, purged, left <= 0 })

@@ -28,7 +28,7 @@ r[LIFE], r[DUE], r[ENDED] = r[LIFE] + 1, now, 0
 r[HAS_VALUE], r[HAS_ERROR], r[ERRED] = 0, 0, 0
 r[PLACE] = number('place')
 wait(id, r, IS_READY, 'replayed')
-take(guards, now)
+take(guards, id)
 finish()
 write()
 wake()

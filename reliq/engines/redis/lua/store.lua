@@ -28,7 +28,7 @@ elseif op == 'swap' then
     put(key, data, ends, value and value[4])
   end
 elseif op == 'touch' and value then
-  keep(key, { value[1], value[2], ends, value[4] }, value)
+  keep(key, { value[1], value[2], ends, value[4] })
   answer = true
 elseif op == 'drop' then
   answer = value and (not holder or value[4] == holder) and true or false

@@ -1,19 +1,16 @@
--- Live records in the order of their keys.
+-- Some of the live records under a prefix.
 -- KEYS  1 namespace
--- ARGV  1 now; 2 from, as ZRANGEBYLEX wants it; 3 to, likewise; 4 how many
--- Returns a MessagePack list of {key, record}
--- O(n log m)
+-- ARGV  1 now; 2 cursor; 3 what matches their keys, as SCAN wants it; 4 how many to look at
+-- Returns a MessagePack of {next cursor, list of {key, record}}
+-- O(n)
 -- needs: records
-local found, from, limit, more = {}, ARGV[2], tonumber(ARGV[4]), true
-while more and #found < limit do
-  local keys = call('ZRANGEBYLEX', N .. 'keys', from, ARGV[3], 'LIMIT', 0, 100)
-  for _, key in ipairs(keys) do
-    local value = #found < limit and live(key)
-    if value then
-      found[#found + 1] = { key, value }
-    end
-    from = '(' .. key
+local found, some = call('HSCAN', N .. 'record', ARGV[2], 'MATCH', ARGV[3], 'COUNT', ARGV[4]), {}
+for i = 1, #found[2], 2 do
+  local key = found[2][i]
+  records[key] = parsed(found[2][i + 1])
+  local value = live(key)
+  if value then
+    some[#some + 1] = { key, value }
   end
-  more = #keys == 100
 end
-return cmsgpack.pack(found)
+return cmsgpack.pack({ found[1], some })

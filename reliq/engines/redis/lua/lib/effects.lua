@@ -1,42 +1,47 @@
 -- needs: records moves
--- Effects: each is applied, or skipped (false) where it finds nothing it may act on.
+-- Effects: each is applied, or skipped (false) where it finds nothing it may act on.  What a message brought along for
+-- its end (endings.lua) has a number for each key, and `true` for the message itself as the holder.
 local acts = {}
 
-function acts.put(effect, due) -- key, value, ttl, holder, from_due
-  local value = live(effect[2])
-  if effect[5] and value and value[4] and value[4] ~= effect[5] then
+local function own(holder, id)
+  return holder == true and id or holder
+end
+
+function acts.put(effect, key, id) -- key, value, ttl, holder, from_due
+  local value, holder = live(key), own(effect[5], id)
+  if holder and value and value[4] and value[4] ~= holder then
     return false
   end
-  disturb(value, effect[5])
-  put(effect[2], effect[3], until_(effect[4], effect[6], due), effect[5])
+  disturb(value, holder)
+  put(key, effect[3], until_(effect[4], effect[6], id), holder)
   return true
 end
 
-function acts.remove(effect) -- key, holder, value
-  local value = live(effect[2])
-  if not value or (effect[3] and value[4] ~= effect[3]) or (effect[4] and value[1] ~= effect[4]) then
+function acts.remove(effect, key, id) -- key, holder, value
+  local value, holder = live(key), own(effect[3], id)
+  if not value or (holder and value[4] ~= holder) or (effect[4] and value[1] ~= effect[4]) then
     return false
   end
-  disturb(value, effect[3])
-  erase(effect[2])
+  disturb(value, holder)
+  erase(key)
   return true
 end
 
-function acts.touch(effect, due) -- key, ttl, holder, from_due
-  local value = live(effect[2])
-  if not value or (effect[4] and value[4] ~= effect[4]) then
+function acts.touch(effect, key, id) -- key, ttl, holder, from_due
+  local value, holder = live(key), own(effect[4], id)
+  if not value or (holder and value[4] ~= holder) then
     return false
   end
-  disturb(value, effect[4])
-  local ends = until_(effect[3], effect[5], due)
+  disturb(value, holder)
+  local ends = until_(effect[3], effect[5], id)
   if ends ~= value[3] then
-    keep(effect[2], { value[1], value[2], ends, value[4] }, value)
+    keep(key, { value[1], value[2], ends, value[4] })
   end
   return true
 end
 
-function acts.incr(effect) -- key, by, ttl
-  local value = live(effect[2])
+function acts.incr(effect, key) -- key, by, ttl
+  local value = live(key)
   if value and not value[1]:match('^%s*[+-]?%d+%s*$') then
     return false
   end
@@ -45,9 +50,9 @@ function acts.incr(effect) -- key, by, ttl
     return false
   end
   if value then
-    put(effect[2], string.format('%.0f', sum), value[3], value[4])
+    put(key, string.format('%.0f', sum), value[3], value[4])
   else
-    put(effect[2], string.format('%.0f', sum), until_(effect[4]), false)
+    put(key, string.format('%.0f', sum), until_(effect[4]), false)
   end
   return true
 end
@@ -76,10 +81,11 @@ function acts.index_remove(effect) -- index, member
   return at and true or false
 end
 
-local function apply(effects, due)
+-- Apply effects to what they name.  `id`: the message that this step is about, if any; `keys`: what its numbers stand for.
+local function apply(effects, id, keys)
   local skipped = 0
   for _, effect in ipairs(effects) do
-    if not acts[effect[1]](effect, due) then
+    if not acts[effect[1]](effect, keys and keys[effect[2]] or effect[2], id) then
       skipped = skipped + 1
     end
   end

@@ -1,4 +1,4 @@
--- needs: accept effects
+-- needs: accept effects endings
 -- What ends a message frees what it holds: `on_end` of all that ended in this step, also of what that ends.
 -- A follow-up: {item, takes, payload} or {item, takes, what stands before the body, the body, what stands after it}.
 local function spliced(body, value)
@@ -36,10 +36,15 @@ end
 local function finish()
   local skipped, i = 0, 1
   while pending[i] do
-    local id, r, state, value = unpack(pending[i], 1, 4)
-    for _, on in ipairs(cmsgpack.unpack(read('on_end', id) or '\144')) do
+    local id, state, value = unpack(pending[i], 1, 3)
+    local brought = read('on_end', id)
+    local plan, keys = {}, nil
+    if brought then
+      plan, keys = endings_of(brought)
+    end
+    for _, on in ipairs(plan) do
       if on[1] == 'any' or on[1] == NAMES[state] then
-        skipped = skipped + apply(on[2], r[DUE])
+        skipped = skipped + apply(on[2], id, keys)
         for _, after in ipairs(on[3]) do
           follow(after, id, value)
         end

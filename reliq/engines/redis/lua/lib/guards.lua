@@ -63,13 +63,13 @@ local function ends_expired(holder)
 end
 
 -- Write what the `add` guards take, and drop the messages that they replace; all guards hold.
-local function take(guards, due)
+local function take(guards, id)
   for _, guard in ipairs(guards) do
     if guard[1] == 'add' then
       local value = live(guard[2])
       local before = value and value[4]
       disturb(value, guard[5])
-      put(guard[2], guard[3], until_(guard[4], guard[7], due), guard[5])
+      put(guard[2], guard[3], until_(guard[4], guard[7], id), guard[5])
       local r = guard[8] and before and before ~= guard[5] and row(before)
       if r and r[STATE] < IS_LEASED then
         conclude(before, r, IS_DROPPED, guard[8])

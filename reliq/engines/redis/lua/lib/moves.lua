@@ -39,8 +39,10 @@ local function wait(id, r, state, reason)
     zset('expiring', id, tied(r[EXPIRES], r))
   end
   set('queues', r[QUEUE], true)
-  if state == IS_READY or r[DUE] <= now + SOON then
+  if state == IS_READY then
     count(woken, r[QUEUE], 1)
+  elseif r[DUE] <= now + SOON then
+    soon[r[QUEUE]] = math.min(soon[r[QUEUE]] or r[DUE], r[DUE])
   end
   touched[id] = true
 end
@@ -100,6 +102,6 @@ local function conclude(id, r, state, reason, value, err)
   count(endings, NAMES[state], 1)
   ended[#ended + 1] = id
   if r[HAS_END] == 1 then
-    pending[#pending + 1] = { id, r, state, value }
+    pending[#pending + 1] = { id, state, value }
   end
 end

@@ -1,8 +1,35 @@
 -- needs: rows unit
--- The store's records: {data, version, expires or false, holder or false}.  A record whose holder is leased is live
--- whatever its time.  Data travels as text in which each character is one byte, and is kept so.
+-- The store's records: {data, version, expires or false, holder or false, bin}.  A record whose holder is leased is live
+-- whatever its time.  Data travels as text in which each character is one byte, and is kept so: behind version, expiry
+-- (-1: none), bin, and the holder with its length.
+local RECORD = '<I8i8I8I2c0'
 local EXACT = 2 ^ 53 -- from here on numbers have gaps: no sum gets there
 local records = {}
+
+local function parsed(raw)
+  local version, expires, bin, holder, at = struct.unpack(RECORD, raw)
+  return { raw:sub(at), version, expires >= 0 and expires, holder ~= '' and holder, bin }
+end
+
+-- Read many at once.
+local function fetch_records(keys)
+  if #keys > 0 then
+    local found = call('HMGET', N .. 'record', unpack(keys))
+    for i, key in ipairs(keys) do
+      records[key] = found[i] and parsed(found[i])
+    end
+  end
+end
+
+local function record_of(key)
+  local value = records[key]
+  if value == nil then
+    local raw = call('HGET', N .. 'record', key)
+    value = raw and parsed(raw)
+    records[key] = value
+  end
+  return value
+end
 
 local function lapsed(value)
   if not value[3] or value[3] > now then
@@ -13,25 +40,42 @@ local function lapsed(value)
 end
 
 local function live(key)
-  local value = records[key]
-  if value == nil then
-    local raw = call('HGET', N .. 'record', key)
-    value = raw and cmsgpack.unpack(raw)
-    records[key] = value
-  end
+  local value = record_of(key)
   return value and not lapsed(value) and value
 end
 
--- `before`: the live record that stood there, which is in `keys`, and in `lapsing` if it was to lapse.
-local function keep(key, value, before)
-  records[key] = value
-  hash('record', key, cmsgpack.pack(value))
-  if not before then
-    zset('keys', key, '0')
+-- When a record may be thrown away: its key is in the set of that second, 0 for never.  A longer life is rounded up by
+-- more, so that a key which is written again and again is in the sets of few.
+local function bin_of(expires)
+  if not expires then
+    return 0
   end
-  if value[3] or not before or before[3] then
-    zset('lapsing', key, value[3])
+  local _, doublings = math.frexp(math.max(expires - now, 0) / 1000)
+  local step = 2 ^ math.max(0, doublings - 6)
+  return math.ceil(expires / 1000 / step) * step
+end
+
+local function into_bin(key, before, after)
+  if before ~= after then
+    if before > 0 then
+      set(string.format('lapsing:%.0f', before), key, false)
+    end
+    if after > 0 then
+      set(string.format('lapsing:%.0f', after), key, true)
+      zset('lapsing', string.format('%.0f', after), after)
+    end
   end
+end
+
+local function write_record(key, value, bin)
+  local before, holder = record_of(key), value[4] or ''
+  into_bin(key, before and before[5] or 0, bin)
+  value[5], records[key] = bin, value
+  hash('record', key, struct.pack(RECORD, value[2], value[3] or -1, bin, #holder, holder) .. value[1])
+end
+
+local function keep(key, value)
+  write_record(key, value, bin_of(value[3]))
 end
 
 -- Somebody else than its holder changes a record: a holder that has not ended is known from then on as one that has to
@@ -48,20 +92,30 @@ end
 local function put(key, data, expires, holder)
   local before = live(key)
   local value = { data, before and before[2] + 1 or 1, expires or false, holder or false }
-  keep(key, value, before)
+  keep(key, value)
   return value
 end
 
 local function erase(key)
+  local before = record_of(key)
+  into_bin(key, before and before[5] or 0, 0)
   records[key] = false
   hash('record', key, false)
-  zset('keys', key, false)
-  zset('lapsing', key, false)
 end
 
-local function until_(ttl, from_due, due)
+-- When the message that this step is about is due; none: now.
+local function due_at(id)
+  local r = id and rows[id]
+  if r then
+    return r[DUE]
+  end
+  local born = id and (borns[id] or read('born', id))
+  return born and struct.unpack('<I8', born, DUE_AT) or now
+end
+
+local function until_(ttl, from_due, id)
   if not ttl then
     return false
   end
-  return (from_due and math.max(now, due) or now) + ttl
+  return (from_due and math.max(now, due_at(id)) or now) + ttl
 end

@@ -1,7 +1,8 @@
 -- needs: finish plain held
 -- Settlements: {id, fence, owner, kind, reason, after, at, value, error, effects, follow-ups}, where value and error are
--- numbers of arguments, or a run of many that are simply done, of the owner `by` unless it names one.  Answers:
--- how many effects were skipped; -1 repeated; -2 stale.
+-- numbers of arguments, or a run of many that are simply done, of the owner `by` unless it names one: {fence, ids, owner,
+-- the number of the argument with the first one's value, effects of each}.  Answers: how many effects were skipped; -1
+-- repeated; -2 stale.
 local KINDS = { done = IS_DONE, failed = IS_FAILED, dropped = IS_DROPPED }
 
 local function put_off(id, r, kind, item, err)
@@ -41,7 +42,7 @@ local function settle(item)
   else
     put_off(id, r, kind, item, err)
   end
-  local skipped = item[10] and apply(item[10], r[DUE]) or 0
+  local skipped = item[10] and apply(item[10], id) or 0
   for _, after in ipairs(item[11] or {}) do
     follow(after, id, value)
   end
@@ -50,7 +51,7 @@ end
 
 -- A message that is simply done, by the bytes of its row: how many effects were skipped, or nil where the long way must
 -- decide.  `whole`: ids and rows of those that went this way.
-local function done_at_once(id, raw, owner, fence, held, own, value, whole)
+local function done_at_once(id, raw, owner, fence, held, keys, own, value, whole)
   local done, gone, valued
   if raw and held ~= false and raws[id] == nil and rows[id] == nil then
     done, gone, valued = done_of(raw, owner, fence, value)
@@ -66,12 +67,7 @@ local function done_at_once(id, raw, owner, fence, held, own, value, whole)
   raws[id] = done
   bin(id, gone)
   ended[#ended + 1] = id
-  if not (own or held) then
-    return 0
-  end
-  borns[id] = borns[id] or read('born', id)
-  local due = struct.unpack('<I8', borns[id], DUE_AT)
-  local skipped = (own and apply(own, due) or 0) + (held and apply(held, due) or 0)
+  local skipped = (own and apply(own, id) or 0) + (held and apply(held, id, keys) or 0)
   return #pending > 0 and skipped + finish() or skipped
 end
 
@@ -84,55 +80,25 @@ local function write_whole(whole, owner)
   end
 end
 
--- Messages of one claim that are simply done: {fence, ids, owner, number of the argument with the first one's value}.
 local function settle_run(run, by, answers)
-  local fence, ids, owner, first = run[1], run[2], run[3] or by, run[4]
+  local fence, ids, owner, first, effects = run[1], run[2], run[3] or by, run[4], run[5]
   local found, whole = call('HMGET', N .. 'message', unpack(ids)), { ids = {}, rows = {} }
-  local held = held_of(ids, found)
+  local held, keys = held_of(ids, found)
   for i = 1, #ids do
-    local id, value = ids[i], first and first + i - 1
-    answers[#answers + 1] = done_at_once(id, found[i], owner, fence, held[id], nil, value, whole)
-      or settle({ id, fence, owner, first and 'done', nil, nil, nil, value })
+    local id, value, own = ids[i], first and first + i - 1, effects and effects[i]
+    answers[#answers + 1] = done_at_once(id, found[i], owner, fence, held[id], keys[id], own, value, whole)
+      or settle({ id, fence, owner, (first or own) and 'done', nil, nil, nil, value, nil, own })
   end
   write_whole(whole, owner)
-end
-
--- The same for settlements of one owner that have effects of their own.
-local function settle_row(items, answers)
-  local ids, owner, whole = {}, items[1][3], { ids = {}, rows = {} }
-  for i, item in ipairs(items) do
-    ids[i] = item[1]
-  end
-  local found = call('HMGET', N .. 'message', unpack(ids))
-  local held = held_of(ids, found)
-  for i, item in ipairs(items) do
-    answers[#answers + 1] = done_at_once(ids[i], found[i], owner, item[2], held[ids[i]], item[10], item[8], whole)
-      or settle(item)
-  end
-  write_whole(whole, owner)
-end
-
-local function is_simple(item)
-  return item[4] == 'done' and item[10] and not (item[5] or item[9] or item[11])
 end
 
 local function settle_all(items, by)
-  local answers, i = {}, 1
-  while items[i] do
-    local item, row = items[i], {}
-    while items[i] and is_simple(items[i]) and items[i][3] == item[3] do
-      row[#row + 1] = items[i]
-      i = i + 1
-    end
-    if #row > 0 then
-      settle_row(row, answers)
+  local answers = {}
+  for _, item in ipairs(items) do
+    if type(item[2]) == 'table' then
+      settle_run(item, by, answers)
     else
-      if type(item[2]) == 'table' then
-        settle_run(item, by, answers)
-      else
-        answers[#answers + 1] = settle(item)
-      end
-      i = i + 1
+      answers[#answers + 1] = settle(item)
     end
   end
   return answers

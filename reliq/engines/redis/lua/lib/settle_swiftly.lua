@@ -49,7 +49,8 @@ local function settle_swiftly(items, by)
   end
   local seen, runs, n = {}, {}, 0
   for i = 1, #items do
-    runs[i] = type(items[i][2]) == 'table' and run_done(items[i], items[i][3] or by, seen)
+    local item = items[i]
+    runs[i] = type(item[2]) == 'table' and not item[5] and run_done(item, item[3] or by, seen)
     if not runs[i] then
       return false
     end

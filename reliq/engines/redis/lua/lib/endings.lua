@@ -1,0 +1,35 @@
+-- needs: unit
+-- What a message brings along for its end: a plan of {class, effects, follow-ups}, which many have in common, behind its
+-- length; then the keys that the plan names by their numbers, each behind its length.
+local plans = {} -- by their bytes
+
+-- The effects of being done; false where follow-ups go with them.
+local function done_by(plan)
+  local effects = {}
+  for _, on in ipairs(plan) do
+    if on[1] == 'any' or on[1] == 'done' then
+      if on[3][1] then
+        return false
+      end
+      for _, effect in ipairs(on[2]) do
+        effects[#effects + 1] = effect
+      end
+    end
+  end
+  return effects
+end
+
+local function endings_of(bytes)
+  local text, at = struct.unpack('<I4c0', bytes)
+  local plan, keys, n = plans[text], {}, 0
+  if not plan then
+    plan = cmsgpack.unpack(text)
+    plan.done = done_by(plan)
+    plans[text] = plan
+  end
+  while at <= #bytes do
+    n = n + 1
+    keys[n], at = struct.unpack('<I2c0', bytes, at)
+  end
+  return plan, keys
+end
