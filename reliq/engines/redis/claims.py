@@ -21,7 +21,7 @@ from reliq.policy.clock import Clock, SystemClock
 from reliq.ports.values import Claimed, Delivery, Receipt, Settlement
 
 FOR_EVER = 1e9
-HANDED = struct.Struct("<BQQQII")  # how a push begins that brings a message (lua/publish_one.lua)
+HANDED = struct.Struct("<BQQQQII")  # how a push begins that brings a message (lua/publish_one.lua)
 LOOK_EVERY = 0.005  # seconds; how often a wait looks at a clock that does not run by itself
 
 
@@ -30,6 +30,7 @@ class _Told(msgspec.Struct, array_like=True, gc=False):
 
     settled: int | list[int] | dict[str, Any]  # a number: so many, and each was simply applied
     live: bool
+    batches: int  # that the owner was given so far
     next_due: int | bool
     pause: int  # ms until then, by the server's clock
     wants_alone: bool
@@ -63,6 +64,7 @@ class Claims:
         self._state = threading.Lock()
         self._places: dict[str, str] = {}  # what stands of an owner among those to be woken
         self._opened: dict[str, int] = {}  # which connection an owner's last claim had
+        self._batches: dict[str, int] = {}  # how many an owner was given, as far as is known here
         self._turns: dict[str, threading.RLock] = {}  # who claims and waits for an owner
 
     def claim(
@@ -95,12 +97,15 @@ class Claims:
         try:
             claimed, pause = self._ask(asked, place)
             while pause is not None:
-                left = min(end - self._clock.monotonic(), real_end - time.monotonic())
-                self._sleep(*waiting, min(left, pause), claimed.next_due)
+                if not claimed.anew:  # which is to be heard at once
+                    left = min(end - self._clock.monotonic(), real_end - time.monotonic())
+                    self._sleep(*waiting, min(left, pause), claimed.next_due)
                 handed = _handed(waiting[1].reply, owner, asked.seq)
                 if handed is not None:
-                    return Claimed(claimed.settled, (handed,), True, anew=claimed.anew)
-                over = min(end - self._clock.monotonic(), real_end - time.monotonic()) <= 0
+                    delivery, batches = handed
+                    anew = self._has_missed(owner, batches, True) or claimed.anew
+                    return Claimed(claimed.settled, (delivery,), True, anew=anew)
+                over = claimed.anew or min(end - self._clock.monotonic(), real_end - time.monotonic()) <= 0
                 with self._state:
                     ours = self._waiting.get(owner) == waiting
                 if self._server.closed():
@@ -184,7 +189,7 @@ class Claims:
             told.live,
             None if told.next_due is False else int(told.next_due),
             told.wants_alone,
-            self._is_anew(owner),
+            self._is_anew(owner) | (told.live and self._has_missed(owner, told.batches, bool(told.ids))),
         )
         if not told.idles:
             return claimed, None
@@ -194,6 +199,15 @@ class Claims:
         opened = self._server.opened
         before, self._opened[owner] = self._opened.get(owner, opened), opened
         return before != opened
+
+    def _has_missed(self, owner: str, batches: int, brought: bool) -> bool:
+        """Whether the owner was given something that has not come here.
+
+        A claim whose reply was lost, or a server that a crash or a fail-over has set back, may have left a name among
+        those that idle whose claim is over: what it is handed nobody asks for.
+        """
+        before, self._batches[owner] = self._batches.get(owner, batches), batches
+        return not 0 <= batches - before <= brought
 
     def _ask(self, asked: Asked, place: str) -> tuple[Claimed, float | None]:
         return self.finish(asked, self.begin(asked, place), place)
@@ -212,14 +226,18 @@ class Claims:
             link.wait(listening, time.monotonic() + LOOK_EVERY)
 
 
-def _handed(push: Any, owner: str, seq: int) -> Delivery | None:
-    """What a push has brought to this claim (lua/publish_one.lua); None: it only wakes, or is not for it."""
+def _handed(push: Any, owner: str, seq: int) -> tuple[Delivery, int] | None:
+    """What a push has brought to this claim (lua/publish_one.lua), and how many batches its owner was given by then.
+
+    None: it only wakes, or is not for it.
+    """
     told = push[2] if isinstance(push, list) and len(push) == 3 else b""
     if not isinstance(told, bytes) or len(told) < HANDED.size or told[0] != 1:
         return None
-    _, given, fence, published, to, size = HANDED.unpack_from(told)
+    _, given, batches, fence, published, to, size = HANDED.unpack_from(told)
     at = HANDED.size + to
     if given != seq or told[HANDED.size : at] != owner.encode():
         return None
     id, payload = told[at : at + size].decode(), told[at + size :]
-    return Delivery(Receipt(id, owner, fence), payload, 1, 0, 0, 0, published, published, False, True)
+    receipt = Receipt(id, owner, fence)
+    return Delivery(receipt, payload, 1, 0, 0, 0, published, published, False, True), batches

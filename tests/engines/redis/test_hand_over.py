@@ -177,6 +177,77 @@ def test_a_claim_that_was_served_is_not_woken_for_another_queue(server: RedisSer
     assert second.ids() == [two]
 
 
+def test_what_is_handed_to_a_claim_that_is_over_is_heard_of_at_once(
+    server: RedisServer, bench: Bench
+) -> None:
+    """A fail-over, or a restart from a snapshot, may bring a name back that was taken off the list."""
+    hand = bench.hand()
+    first = Waiting(server, hand)
+    (past,) = idle(server)
+    bench.engine.wake(hand.name)
+    assert first.ids() == []
+    second = Waiting(server, hand)
+    (present,) = idle(server)
+    server.do("SREM", "{reliq:shop}:idle:q", present)
+    server.do("SADD", "{reliq:shop}:idle:q", past)
+    one = bench.publish()
+    assert second.ids() == []
+    assert second.claimed is not None and second.claimed.anew
+    (astray,) = bench.engine.held(hand.name)
+    assert astray.id == one
+    bench.engine.give_back([astray])
+    assert hand.ids() == [one]
+    assert idle(server) == []
+
+
+@pytest.mark.parametrize("hears", [True, False])
+def test_one_that_comes_behind_it_says_so_too(
+    hears: bool, server: RedisServer, connected: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not hears:
+        monkeypatch.setattr(claims, "_handed", lambda push, owner, seq: None)
+    bench, publisher = Bench(connected(server.url)), Bench(connected(server.url))
+    publisher.publish(queue="other")
+    hand = bench.hand()
+    bench.publish("known")
+    hand.settle(hand.one())
+    first = Waiting(server, hand)
+    (past,) = idle(server)
+    bench.engine.wake(hand.name)
+    assert first.ids() == []
+    second = Waiting(server, hand)
+    (present,) = idle(server)
+    link: Any = bench.engine._server._link  # type: ignore[attr-defined]
+    with link._state:
+        calls = list(link._listening)
+        link._listening.clear()  # the first push finds nobody
+    server.do("SREM", "{reliq:shop}:idle:q", present)
+    server.do("SADD", "{reliq:shop}:idle:q", past)
+    one = publisher.publish()
+    assert publisher.record(one).owner == hand.name
+    bench.engine.get(one)  # what was pushed before is read by now
+    server.do("SADD", "{reliq:shop}:idle:q", present)
+    with link._state:
+        link._listening.update(calls)
+    two = publisher.publish()
+    assert second.ids() == [two]
+    assert second.claimed is not None and second.claimed.anew
+    assert sorted(receipt.id for receipt in bench.engine.held(hand.name)) == sorted([one, two])
+
+
+def test_what_is_given_as_it_should_be_is_nothing_anew(server: RedisServer, bench: Bench) -> None:
+    hand = bench.hand()
+    for n in range(4):
+        waiting = Waiting(server, hand)
+        bench.publish()
+        assert len(waiting.ids()) == 1
+        assert waiting.claimed is not None and not waiting.claimed.anew
+        assert not hand.again().anew
+        bench.publish()
+        assert [len(claimed.deliveries) for claimed in (hand.claim(), hand.again())] == [1, 1], n
+        assert not hand.claim().anew
+
+
 def test_what_stands_of_a_served_claim_goes_with_the_next(server: RedisServer, bench: Bench) -> None:
     hand = bench.hand()
     for _ in range(5):

@@ -3,10 +3,10 @@
 -- ARGV  1 now; 2 owner; 3 seq; 4 limit; 5 what to put among those that idle (wake_queue.lua) when there is nothing, or
 --       ''; 6 what of this owner's stands there, or ''; 7 queues as MessagePack; 8 settlements as MessagePack, or '';
 --       9.. values and errors
--- Returns { MessagePack of {answers, or how many were simply applied; live; next due or false; in how many ms; wants
---         alone; whether waiting may bring something; ids; those of them that have to look what they hold}, and where
---         there are ids: the second parts of their rows in a row, what the deliveries say in a row (DELIVERED of
---         rows.lua; once where all say the same), payloads }
+-- Returns { MessagePack of {answers, or how many were simply applied; live; batches (lib/owner.lua); next due or false; in
+--         how many ms; wants alone; whether waiting may bring something; ids; those of them that have to look what they
+--         hold}, and where there are ids: the second parts of their rows in a row, what the deliveries say in a row
+--         (DELIVERED of rows.lua; once where all say the same), payloads }
 -- O(n log m)
 -- needs: settle_swiftly lease_swiftly owner room
 local name, seq, limit, queues = ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), cmsgpack.unpack(ARGV[7])
@@ -51,7 +51,7 @@ end
 local ids = got.ids
 local idles = o and limit > 0 and seq > o[4] and #ids == 0 and not wants_alone or false
 if #ids > 0 and not again then
-  o[4] = seq
+  o[4], o[7] = seq, (o[7] or 0) + 1
   call('HSET', N .. 'owner', name, cmsgpack.pack(o))
 end
 for _, queue in ipairs(queues) do
@@ -65,9 +65,9 @@ for _, queue in ipairs(queues) do
   end
 end
 wake()
-local pause = next_due and next_due - now or 0
+local batches, pause = o and o[7] or 0, next_due and next_due - now or 0
 if #ids == 0 then
-  return { cmsgpack.pack({ settled, o and true or false, next_due, pause, wants_alone, idles }) }
+  return { cmsgpack.pack({ settled, o and true or false, batches, next_due, pause, wants_alone, idles }) }
 end
-local told = cmsgpack.pack({ settled, true, false, 0, wants_alone, false, ids, disturbed_of(ids) })
+local told = cmsgpack.pack({ settled, true, batches, false, 0, wants_alone, false, ids, disturbed_of(ids) })
 return { told, table.concat(got.born), once(got.heads), got.bodies }

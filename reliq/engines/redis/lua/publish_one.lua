@@ -5,7 +5,7 @@
 -- O(log m) for m messages that wait
 -- needs: rows
 local LARGE = 65536 -- bytes that a push brings at most; what waits for a slow reader takes the server's memory
-local HANDED = '<BI8I8I8I4I4' -- what a push says first (claims.py)
+local HANDED = '<BI8I8I8I8I4I4' -- what a push says first (claims.py)
 local NEW = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 local id, queue, payload = ARGV[2], ARGV[3], ARGV[6]
 local ends = call('ZSCORE', N .. 'tomb', id)
@@ -30,11 +30,12 @@ while idle do
     if waits > 0 or o[5] ~= '' or #payload > LARGE then
       heard = call('PUBLISH', channel, '')
     else
-      local fence = math.max(1, now * 1000)
-      heard = call('PUBLISH', channel, struct.pack(HANDED, 1, seq, fence, now, #name, #id) .. name .. id .. payload)
+      local fence, batches = math.max(1, now * 1000), (o[7] or 0) + 1
+      local says = struct.pack(HANDED, 1, seq, batches, fence, now, #name, #id)
+      heard = call('PUBLISH', channel, says .. name .. id .. payload)
       if heard > 0 then
         local head = struct.pack(HEAD, IS_LEASED, 0, 1, 0, 0, 0, fence, seq, now, 0, 0)
-        o[4], row = seq, head .. ARGV[5]:sub(1, -3) .. name .. '\0\0'
+        o[4], o[7], row = seq, batches, head .. ARGV[5]:sub(1, -3) .. name .. '\0\0'
         call('HSET', N .. 'owner', name, cmsgpack.pack(o))
         call('SADD', N .. 'held:' .. name, id)
         call('HSET', N .. 'message', id, row)

@@ -9,7 +9,7 @@ local buried = call('ZSCORE', N .. 'grave', name)
 if buried and tonumber(buried) + tonumber(ARGV[5]) > now then
   return 0
 end
-local o = owner_of(name) or { now, 0, 0, -1, '', ARGV[4] }
+local o = owner_of(name) or { now, 0, 0, -1, '', ARGV[4], 0 }
 o[2], o[3] = now + span, span
 keep_owner(name, o)
 make_room()
