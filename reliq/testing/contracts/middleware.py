@@ -29,6 +29,7 @@ from reliq.testing.harness import Harness
 from reliq.verdicts import Drop, Snooze, Verdict
 from reliq.wire.message import Add
 
+PATIENCE = 7200.0  # seconds for which the app's messages are put off
 _RUN_HOOKS = tuple(hook for hook in HOOKS if hook != "publish")
 
 
@@ -58,7 +59,14 @@ class MiddlewareContract:
 
     @pytest.fixture
     def bench(self, middleware: Middleware, engine: Any, clock: VirtualClock) -> Iterator[Bench]:
-        app = Reliq("contract", broker="memory://", middleware=[_Watch(), middleware])
+        # Not the default day: what waits for its task or its store looks for it each minute, by hundreds of runs.
+        app = Reliq(
+            "contract",
+            broker="memory://",
+            middleware=[_Watch(), middleware],
+            park_for=PATIENCE,
+            max_snooze=PATIENCE,
+        )
         with Harness(app, clock=clock, engine=engine) as harness:
             yield Bench(app, harness, middleware, self.options, self.keeps)
 
