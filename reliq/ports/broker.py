@@ -120,9 +120,9 @@ class Broker(Protocol):
         smaller one is answered with no deliveries.  Only a claim that leased something counts as having had its seq,
         so an idle one need not write.  A blocked claim whose owner claims again may return empty.  Settlements are
         looked at even if the owner is dead (they are then `stale`).
-        With nothing to deliver it blocks up to `wait` seconds (at most 1 s is honoured) for work to appear, and may
-        return empty before that; a publish, a promotion or a give-back wakes it, and `wake` ends it.  A blocked claim
-        holds no lock.
+        With nothing to deliver it blocks up to `wait` seconds (1 s is honoured, 4 s at most) for work to appear, and
+        may return empty before that; a publish, a promotion or a give-back wakes it, and `wake` ends it.  A blocked
+        claim holds no lock.
         limit 0 only settles.
         """
         ...
@@ -260,6 +260,17 @@ class ClaimsAhead(Protocol):
 
         The answer, and what may be raised, are those of `claim`; so is what happens when it is never asked for: the
         messages are leased, and the next claim is of another seq.
+        """
+        ...
+
+
+class SharesSweeps(Protocol):
+    """What a broker has beside the rest whose capabilities say `sweeps`."""
+
+    def sweep(self, *, every: float, grace: float = 0.0) -> tuple[Ended, float]:
+        """`reap`, unless somebody else does so often enough; and in how many seconds to call again.
+
+        As long as anybody calls, and calls again in time, there is a `reap` at least every `every` seconds.
         """
         ...
 

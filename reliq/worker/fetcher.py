@@ -23,6 +23,9 @@ BRISK = 0.001  # a task shorter than this: the next claim is sent while the batc
 LONG = 0.05  # a task longer than this ends prefetching at once
 PATIENCE = 1.0  # seconds beyond its wait that a claim may take before the parent looks what it was given
 BLOCK = 1.0  # seconds that a claim waits for work; what needs its thread before that wakes it
+# ... after so many in a row that brought nothing, if nothing runs here: a task that keeps the interpreter for itself
+# would keep from us what such a claim was handed, until the parent looks after it.
+BLOCKS = (BLOCK, BLOCK, BLOCK, 2.0, 4.0)
 DRAIN = 10.0  # how long a child stops claiming to let a charged message in, and then how long it does not
 
 
@@ -55,6 +58,7 @@ class Fetcher:
         self._outage = Outage(owner)
         self._seq = 0
         self._limit = 1
+        self._empty = 0  # claims in a row that waited and brought nothing
         self._cost = LONG  # EWMA of a task's seconds; unknown tasks count as long
         self._drain_until = self._deaf_until = 0.0
         self._ahead: tuple[list[Finished], Callable[[], Claimed], float] | None = None
@@ -82,6 +86,8 @@ class Fetcher:
             return None
         finished = self._settler.take()
         limit = max(1, min(self._limit, at_most, self._board.room))
+        if alone and wait >= BLOCK:
+            wait = BLOCKS[min(self._empty, len(BLOCKS) - 1)]
         handed = self._can_go_ahead and not finished and wait > 0  # it may be given something while it waits
         if handed:
             self._board.send_ahead(now + wait + PATIENCE)
@@ -93,6 +99,7 @@ class Fetcher:
             return []
         finally:
             ours = not handed or self._board.receive()
+        self._empty = 0 if finished or claimed.deliveries else self._empty + 1
         return self._answered(finished, claimed, ours=ours, alone=alone, now=now)
 
     # --- the next claim on its way while the present batch runs ---

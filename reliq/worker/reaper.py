@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 from reliq.errors import BrokerError, BrokerFull, BrokerUnavailable
 from reliq.ports.broker import Broker
@@ -20,7 +21,8 @@ logger = logging.getLogger("reliq.worker")
 class Reaper(threading.Thread):
     """Sweeps every few seconds, but never before two renewal intervals of unbroken contact with the broker.
 
-    After an outage it waits for the slowest to be heard again as well: an outage reaps nobody.
+    After an outage it waits for the slowest to be heard again as well: an outage reaps nobody.  Where the broker can,
+    all workers share the sweeps.
     """
 
     def __init__(self, broker: Broker, keeper: Keeper, *, every: float, renewal: float) -> None:
@@ -43,20 +45,33 @@ class Reaper(threading.Thread):
                 continue
             pause = self._every
             try:
-                self.sweep()
+                pause = self.sweep()
             except BrokerError as error:
                 logger.debug("the sweep did not reach the broker: %s", error)  # the keeper has said so
             except Exception:
                 logger.exception("the sweep failed; trying again")
 
-    def sweep(self) -> None:
-        more = True
-        while more and not self._ended.is_set() and self._keeper.unbroken() > 0:
-            ended = self._broker.reap(grace=self._renewal)
-            for owner in ended.owners:
-                logger.warning("owner %s is dead: what it held is taken back", owner, extra={"worker": owner})
-            tell(ended)
-            more = ended.more
+    def sweep(self) -> float:
+        """Reap all there is; in how many seconds to come again."""
+        broker: Any = self._broker
+        if self._keeper.unbroken() <= 0:
+            return self._every
+        ended: Ended
+        pause: float = self._every
+        if broker.capabilities.sweeps:
+            ended, pause = broker.sweep(every=self._every, grace=self._renewal)
+        else:
+            ended = broker.reap(grace=self._renewal)
+        self._say(ended)
+        while ended.more and not self._ended.is_set() and self._keeper.unbroken() > 0:
+            ended = broker.reap(grace=self._renewal)
+            self._say(ended)
+        return pause
+
+    def _say(self, ended: Ended) -> None:
+        for owner in ended.owners:
+            logger.warning("owner %s is dead: what it held is taken back", owner, extra={"worker": owner})
+        tell(ended)
 
 
 class Errands(threading.Thread):

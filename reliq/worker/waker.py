@@ -49,6 +49,6 @@ class Waker(threading.Thread):
                 try:
                     self._broker.wake(self._owner)
                 except Exception:
-                    logger.exception("waking a claim failed; it ends by itself within a second")
+                    logger.exception("waking a claim failed; it ends by itself within seconds")
                     break
                 time.sleep(AGAIN)

@@ -51,8 +51,7 @@ class Parts:
         self.claims.append(options)
         if self.broken:
             raise self.broken.pop()
-        options["wait"] = 0.0
-        answer = self.engine.claim(*args, **options)
+        answer = self.engine.claim(*args, **{**options, "wait": 0.0})
         if self.after:
             raise self.after.pop()
         return answer
@@ -248,6 +247,23 @@ def test_a_settlement_that_is_refused_in_every_form_is_tried_again_and_is_in_nob
     assert not parts.settler.has_refused
     assert parts.engine.get("a").state == "done"  # type: ignore[union-attr]
     assert parts.board.room == parts.board.capacity
+
+
+def test_a_claim_waits_longer_after_several_that_brought_nothing_where_nothing_runs() -> None:
+    parts = Parts()
+
+    def waits(count: int, *, alone: bool = True) -> list[float]:
+        del parts.claims[:]
+        for _ in range(count):
+            parts.fetcher.claim(at_most=10, alone=alone)
+        return [claim["wait"] for claim in parts.claims]
+
+    assert waits(6) == [1.0, 1.0, 1.0, 2.0, 4.0, 4.0]
+    assert waits(1, alone=False) == [1.0]  # what runs may keep the interpreter for itself
+    assert waits(1) == [4.0]
+    parts.publish("m")
+    assert waits(1) == [4.0]
+    assert waits(2) == [1.0, 1.0]
 
 
 class Ahead(Parts):

@@ -18,6 +18,7 @@ from reliq.engines.redis.rows import NAMES, read_record, row_end
 from reliq.engines.redis.server import Server
 from reliq.engines.redis.sizes import CHUNK, TooMuch, slices
 from reliq.engines.redis.store import RedisStore
+from reliq.engines.redis.sweeps import Sweeps
 from reliq.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from reliq.policy.clock import Clock
 from reliq.ports.values import (
@@ -40,7 +41,8 @@ from reliq.wire.message import Envelope
 
 GRAVE = b"60000"  # ms for which a buried owner's name is refused
 FRESH = 500  # ms a sweep may be on its way and still bury owners
-MAX_WAIT = 1.0  # seconds; a lost wake costs at most that
+MAX_WAIT = 1.0  # seconds; what a lost word of a message's end costs at most
+MAX_CLAIM = 4.0  # seconds that a claim waits: less than SOON of lua/lib/rows.lua, and than TIMEOUT
 _UNENCODABLE = (ValueError, TypeError, OverflowError)
 
 
@@ -53,6 +55,7 @@ class RedisEngine(RedisOperators, RedisStore):
         self._promise = Promise(endpoint)
         self._server = Server(endpoint, space, clock, ready=self._promise.check)
         self._claims = Claims(self._server, clock)
+        self._sweeps = Sweeps(clock)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -66,6 +69,7 @@ class RedisEngine(RedisOperators, RedisStore):
             shared=True,
             survives_restart=True,
             ahead=True,
+            sweeps=True,
         )
 
     # --- publishers ---
@@ -186,7 +190,7 @@ class RedisEngine(RedisOperators, RedisStore):
         wait: float = 0.0,
         settlements: Sequence[Settlement] = (),
     ) -> Claimed:
-        most, wait = min(limit, CHUNK), min(wait, MAX_WAIT)
+        most, wait = min(limit, CHUNK), min(wait, MAX_CLAIM)
         try:
             return self._claims.claim(owner, queues, most, seq, wait, settlements)
         except TooMuch:
@@ -234,8 +238,12 @@ class RedisEngine(RedisOperators, RedisStore):
         return given
 
     def renew(self, owner: str, lease: float) -> Renewal:
-        stop = self._server.run("renew", owner.encode(), _ms(lease))
-        return Renewal(False) if stop is None else Renewal(True, tuple(id.decode() for id in stop))
+        told = self._server.run("renew", owner.encode(), _ms(lease))
+        if told is None:
+            return Renewal(False)
+        swept, stop = told
+        self._sweeps.heard(swept)
+        return Renewal(True, tuple(id.decode() for id in stop))
 
     def bury(
         self, owner: str, *, started: Sequence[Receipt] | None, guilty: Sequence[Settlement] = ()
@@ -248,10 +256,20 @@ class RedisEngine(RedisOperators, RedisStore):
         return Ended(_moved(pack.listed(moved)), (owner,) if known else ())
 
     def reap(self, limit: int = 1000, *, grace: float = 0.0) -> Ended:
+        return _ended(self._reap(limit, grace))
+
+    def sweep(self, *, every: float, grace: float = 0.0) -> tuple[Ended, float]:
+        left = self._sweeps.left(every)
+        if left > 0:
+            return Ended(), left
+        told = self._reap(1000, grace, self._sweeps.unless(every))
+        if isinstance(told, int):
+            return Ended(), self._sweeps.was_left(told, every)
+        return _ended(told), self._sweeps.done(every)
+
+    def _reap(self, limit: int, grace: float, *unless: bytes) -> Any:
         latest = b"%d" % (self._server.now() + FRESH)
-        told = self._server.run("reap", b"%d" % min(limit, 5000), _ms(grace), GRAVE, latest)
-        moved, gone, purged, more = pack.unpack(told)
-        return Ended(_moved(moved or ()), tuple(gone or ()), purged, more)
+        return self._server.run("reap", b"%d" % min(limit, 5000), _ms(grace), GRAVE, latest, *unless)
 
     def _get(self, id: str, channel: bytes) -> Record | None:
         found = self._server.run("get", id.encode(), channel)
@@ -273,6 +291,11 @@ def _published(publication: Publication, told: Any) -> Published:
     if told == 1:
         return Published(id, "duplicate")
     return Published(id, "refused", found=pack.found(publication.guards, told))
+
+
+def _ended(told: bytes) -> Ended:
+    moved, gone, purged, more = pack.unpack(told)
+    return Ended(_moved(moved or ()), tuple(gone or ()), purged, more)
 
 
 def _moved(told: Sequence[Any]) -> tuple[Moved, ...]:

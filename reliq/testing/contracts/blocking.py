@@ -66,11 +66,11 @@ class Blocking(Contract):
         assert [d.receipt.id for d in blocked.answer.deliveries] == [delivery.receipt.id]
         assert blocked.seconds < SOON
 
-    def test_a_blocked_claim_blocks_for_a_second_at_most(self, bench: Bench) -> None:
+    def test_a_blocked_claim_blocks_for_four_seconds_at_most(self, bench: Bench) -> None:
         hand = bench.hand()
         begun = time.monotonic()
         assert hand.claim(wait=30.0).deliveries == ()
-        assert time.monotonic() - begun < 2.5
+        assert 0.9 < time.monotonic() - begun < 5.0
 
     def test_a_claim_without_wait_does_not_block(self, bench: Bench) -> None:
         hand = bench.hand()

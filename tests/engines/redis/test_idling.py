@@ -112,15 +112,31 @@ def test_what_is_ready_or_soon_due_wakes_and_what_is_due_later_does_not(
     back, soon, later = leased(engine, "back", "soon", "later")
     idle(engine, "one")
     with listening(server, "one") as ear:
-        engine.settle([Settlement(later, "retry", after=1_001)])
+        engine.settle([Settlement(later, "retry", after=4_501)])
         assert woken(ear) == []
-        engine.settle([Settlement(soon, "retry", after=1_000)])
+        engine.settle([Settlement(soon, "retry", after=4_500)])
         assert woken(ear) == ["one"]
         clock.advance(0.5)
         server.do("SADD", IDLE, "one 1 one")
         clock.jump(-3_600)  # it was due in the future then
         engine.give_back([back])
         assert woken(ear) == ["one"]
+
+
+def test_all_that_idle_hear_of_what_is_due_before_anything_they_know_of(
+    engine: RedisEngine, server: RedisServer
+) -> None:
+    """One alone may have other work by then."""
+    for owner in ("a", "b", "c"):
+        idle(engine, owner)
+    with listening(server, "a", "b", "c") as ear:
+        publish(engine, "first", delay=2_000)
+        assert sorted(woken(ear)) == ["a", "b", "c"]
+        server.do("SADD", IDLE, "a 1 a", "b 1 b")
+        publish(engine, "later", delay=3_000)  # they come before, and look again then
+        assert woken(ear) == []
+        publish(engine, "earlier", delay=1_000)
+        assert sorted(woken(ear)) == ["a", "b"]
 
 
 def test_who_leaves_work_behind_passes_the_wake_on(engine: RedisEngine, server: RedisServer) -> None:

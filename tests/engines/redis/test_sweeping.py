@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
+from reliq.ports.values import Ended
 from reliq.testing.servers import RedisServer
-from tests.engines.redis.conftest import publish
+from tests.engines.redis.conftest import Connect, publish
 
 SPACE = "{reliq:shop}:"
 
@@ -94,3 +95,68 @@ def test_the_oldest_is_found_beside_what_was_deleted(
         clock.advance(1)
     server.do("HDEL", SPACE + "message", "deleted")
     assert engine.depth("q").oldest == clock.now_ms() - 3_000
+
+
+# --- one for all ---
+
+
+def sweepers(connected: Connect, server: RedisServer, clock: VirtualClock) -> list[RedisEngine]:
+    """Three workers, which renew now and then."""
+    engines = [connected(server.url, clock=clock) for _ in range(3)]
+    for n, engine in enumerate(engines):
+        engine.register(f"owner-{n}", 60)
+    return engines  # type: ignore[return-value]
+
+
+def test_of_all_workers_one_sweeps_and_the_others_do_not_even_ask(
+    connected: Connect, server: RedisServer, clock: VirtualClock
+) -> None:
+    engines = sweepers(connected, server, clock)
+    due, asked = dict.fromkeys(range(3), 0.0), [0, 0, 0]
+    for n, engine in enumerate(engines):
+        run = engine._server.run
+        engine._server.run = lambda name, *more, n=n, run=run: (  # type: ignore[method-assign]
+            asked.__setitem__(n, asked[n] + (name == "reap")),
+            run(name, *more),
+        )[1]
+    for tick in range(80):  # 20 seconds
+        at = tick / 4
+        for n, engine in enumerate(engines):
+            if tick % 8 == n:
+                engine.renew(f"owner-{n}", 60)
+            if at >= due[n]:
+                due[n] = at + engine.sweep(every=3.0)[1]
+        clock.advance(0.25)
+    assert asked[0] == 20
+    assert sum(asked[1:]) <= 2  # before the first renewal
+
+
+def test_when_the_one_that_sweeps_is_gone_the_dead_are_found_as_soon_as_ever(
+    connected: Connect, server: RedisServer, clock: VirtualClock
+) -> None:
+    first, second, third = sweepers(connected, server, clock)
+    first.register("dead", 0.5)
+    assert first.sweep(every=3.0)[1] == 1.0
+    clock.advance(1.0)
+    second.renew("owner-1", 60)
+    third.renew("owner-2", 60)
+    ended, left = second.sweep(every=3.0)
+    assert (ended.owners, round(left, 2)) == ((), 2.0)
+    clock.advance(left)
+    assert second.sweep(every=3.0) == (Ended(owners=("dead",)), 1.0)
+    assert third.sweep(every=3.0)[1] == 3.0  # it comes too, a moment later
+    assert first.sweep(every=3.0)[1] == 3.0  # it was only held up, and leads no more
+    clock.advance(1.0)
+    assert first.sweep(every=3.0)[1] == 2.0
+
+
+def test_a_moment_that_is_still_to_come_keeps_nobody_from_sweeping(
+    engine: RedisEngine, server: RedisServer, clock: VirtualClock
+) -> None:
+    engine.register("owner", 60)
+    engine.sweep(every=3.0)
+    clock.jump(-3_600)
+    engine.renew("owner", 60)
+    publish(engine, "m", expires_in=1)
+    clock.advance(0.1)
+    assert [moved.id for moved in engine.sweep(every=3.0)[0].moved] == ["m"]

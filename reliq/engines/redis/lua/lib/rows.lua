@@ -17,4 +17,4 @@ local IS_READY, IS_DUE, IS_LEASED, IS_DONE, IS_FAILED, IS_DROPPED = 0, 2, 3, 4, 
 local TIES = 2048 -- what is due in one ms keeps the order of acceptance
 local FAR = 2 ^ 50 -- ms; later moments are as one, lest they leave the range of numbers
 local BAND = 2 ^ 49 -- places within one priority
-local SOON = 1000 -- ms; who idles is told of work that is due so soon
+local SOON = 4500 -- ms; who idles is told of work that is due so soon, for it may sleep for 4000 more

@@ -1,6 +1,6 @@
--- needs: wake_queue
+-- needs: rows wake_queue
 -- Who waits for an ending stands in `waiting`.
-local ended, woken = {}, {} -- ids; how many messages by queue
+local ended, woken, soon = {}, {}, {} -- ids; how many messages by queue; the earliest that waits from now on, by queue
 
 local function count(counts, name, by)
   counts[name] = (counts[name] or 0) + by
@@ -28,6 +28,14 @@ local function tell(ids)
 end
 
 local function wake()
+  -- Each that idles knows when the first of its queues is due.  Of an earlier one all hear, not one alone: that one may
+  -- have other work by then, and nobody else would come in time.
+  for queue, due in pairs(soon) do
+    local first = call('ZRANGE', N .. 'due:' .. queue, 0, 0, 'WITHSCORES')[2]
+    if first and math.floor(tonumber(first) / TIES) >= due then
+      woken[queue] = math.huge
+    end
+  end
   for queue, n in pairs(woken) do
     wake_queue(queue, n)
   end
@@ -36,5 +44,5 @@ local function wake()
       tell({ unpack(ended, first, math.min(#ended, first + 999)) })
     end
   end
-  woken, ended = {}, {}
+  woken, ended, soon = {}, {}, {}
 end
