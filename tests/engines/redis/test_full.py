@@ -7,7 +7,9 @@ from collections.abc import Callable
 import pytest
 
 from reliq.errors import BrokerFull
+from reliq.ports.values import Applied
 from reliq.testing.servers import RedisServer
+from reliq.wire.message import CancelMessage, Effect, Put, Remove
 from tests.engines.redis.conftest import Connect, drain, publication, publish, within
 
 Start = Callable[..., RedisServer]
@@ -53,6 +55,15 @@ def test_a_full_server_can_be_worked_empty(connected: Connect, full: RedisServer
     confirmed, _ = fill(connected, full)
     with within(15):
         assert sorted(drain(connected(full.url))) == sorted(confirmed)
+
+
+def test_what_would_write_nothing_is_not_refused(connected: Connect, full: RedisServer) -> None:
+    fill(connected, full)
+    engine = connected(full.url)
+    nothing: tuple[Effect, ...] = (Remove("nobody's lock"), CancelMessage("unknown", "why"))
+    assert engine.apply((), nothing) == Applied(True, skipped=2)
+    with pytest.raises(BrokerFull):
+        engine.apply((), (*nothing, Put("key", b"data")))
 
 
 def test_the_refusal_names_the_server_and_the_cause(connected: Connect, full: RedisServer) -> None:
