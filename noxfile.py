@@ -83,8 +83,7 @@ def walks(session: nox.Session) -> None:
     `RELIQ_TEST_WALKS` is how many, from the number in `RELIQ_TEST_FIRST_WALK` on; a failure names its walk.
     """
     session.install("-e", ".[test]")
-    tests = ("tests/plugins/once/test_walk.py", "tests/plugins/test_idempotency_walk.py")
-    session.run("python", "-m", "pytest", "-m", "full", "-k", "long", *tests, *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "full", "tests/plugins/test_walks.py", *session.posargs)
 
 
 @nox.session

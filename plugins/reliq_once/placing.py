@@ -78,9 +78,12 @@ class Place:
             )
         ctx.headers[HEADER] = write(msgspec.structs.replace(ticket, first=first)).decode()
         ctx.with_publish(guard)
-        # A call that meets a replayed message begins a burst of its own, as after that message's start.
-        anew = msgspec.structs.replace(plain, value=write(msgspec.structs.replace(record, first=0)))
-        ctx.on_replay(anew if first else plain)
+        again = plain
+        if (
+            first
+        ):  # a call that meets the replayed message begins a burst of its own, as after that message's start
+            again = msgspec.structs.replace(plain, value=write(msgspec.structs.replace(record, first=0)))
+        ctx.on_replay(again)
         if ticket.newest and ticket.frees == "s":
             ctx.with_publish(Put(ticket.last, id.encode(), ttl=ticket.ttl, from_due=True))
         if self.inside is not None:  # live while that run is leased, so the new message waits for its end

@@ -7,7 +7,7 @@ import pytest
 from tests.mutants.harness import ROOT, Patch, run_with
 
 UNIT = "tests/plugins/test_idempotency.py"
-WALK = "tests/plugins/test_idempotency_walk.py::test_five_hundred_walks[0]"
+WALK = "tests/plugins/test_walks.py::test_walks[idempotency-0]"
 FAULTS = "tests/plugins/test_idempotency_faults.py"
 INBOX = "tests/plugins/inbox/test_sqlalchemy.py"
 

@@ -115,16 +115,23 @@ PATCHES = (
     Patch(
         "a replayed dead letter is a second owner",
         "placing.py",
-        "        ctx.on_replay(plain)\n",
+        "        ctx.on_replay(again)\n",
         "",
         memory(MODES, "a_replay"),
     ),
     Patch(
         "a replay replaces a newer call",
         "placing.py",
-        "        ctx.on_replay(plain)\n",
+        "        ctx.on_replay(again)\n",
         "        ctx.on_replay(guard)\n",
         memory(MODES, "a_replay"),
+    ),
+    Patch(
+        "a replay goes on with a burst that is over",
+        "placing.py",
+        "        ctx.on_replay(again)\n",
+        "        ctx.on_replay(plain)\n",
+        memory(MODES, "after_the_replay_of_a_debounced"),
     ),
     Patch(
         "a failed message frees a key that is to be held",
