@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 
 PREFIX = "reliq"
+_SPACE = re.compile(r"\s")
 
 
 def namespace(app: str, prefix: str = PREFIX) -> str:
@@ -27,5 +29,5 @@ def namespace(app: str, prefix: str = PREFIX) -> str:
 
 
 def channel(space: str) -> str:
-    """A channel of this process alone."""
-    return f"{space}to:{os.getpid():x}-{os.urandom(6).hex()}"
+    """A channel of this process alone, in one word: where it stands in a list, spaces part it from others."""
+    return f"{_SPACE.sub('-', space)}to:{os.getpid():x}-{os.urandom(6).hex()}"

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from reliq.errors import BrokerError
 from reliq.policy.clock import VirtualClock
 from reliq.ports.values import Settlement
 from reliq.testing.servers import RedisServer
+from reliq.testing.servers.process import until
 from reliq.wire.message import IndexPut, Put
 from tests.engines.redis.conftest import Connect, drain, publish
+from tests.engines.redis.ear import listening
 
 # What stands for ever: it grows with the number of queues and owners, not of messages.
 STANDING = ("book", "queues", "version", "owner")
@@ -47,6 +51,19 @@ def test_applications_do_not_see_one_another(connected: Connect, server: RedisSe
     assert two.depth("q").ready == 1
     assert (one.store_get("key").data, two.store_get("key").data) == (b"one", b"two")  # type: ignore[union-attr]
     assert one.audit().accepted == two.audit().accepted == 1
+
+
+def test_who_waits_is_told_whatever_the_applications_name(connected: Connect, server: RedisServer) -> None:
+    engine = connected(server.url, app="my\tfirst 2 shops")
+    engine.register("owner", 30)
+    with ThreadPoolExecutor() as pool, listening(server, engine._server.channel) as ear:  # type: ignore[attr-defined]
+        claim = pool.submit(engine.claim, "owner", ["q"], limit=1, seq=1, wait=1.0)
+        until(lambda: bool(server.do("KEYS", "*:idle:q")), seconds=10, what=lambda: "the claim does not wait")
+        id = publish(connected(server.url, app="my\tfirst 2 shops"))
+        (delivery,) = claim.result().deliveries
+        engine._server.run("get", id.encode(), engine._server.channel.encode())  # type: ignore[attr-defined]
+        engine.settle([Settlement(delivery.receipt, "done")])
+        assert [said for _, said in ear.heard()][1:] == [id]
 
 
 def test_keys_of_others_under_our_prefix_are_left_alone(connected: Connect, server: RedisServer) -> None:
