@@ -66,6 +66,13 @@ def test_what_would_write_nothing_is_not_refused(connected: Connect, full: Redis
         engine.apply((), (*nothing, Put("key", b"data")))
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_is_there_already_is_a_duplicate(connected: Connect, full: RedisServer, others: int) -> None:
+    confirmed, _ = fill(connected, full)
+    again = [publication(id) for id in confirmed[: 1 + others]]
+    assert [answer.status for answer in connected(full.url).publish(again)] == ["duplicate"] * len(again)
+
+
 def test_the_refusal_names_the_server_and_the_cause(connected: Connect, full: RedisServer) -> None:
     fill(connected, full)
     with pytest.raises(BrokerFull, match=rf"(?s){full.address[1]}.*(OOM|maxmemory)"):

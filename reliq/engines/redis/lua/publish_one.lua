@@ -13,7 +13,11 @@ if ends and tonumber(ends) > now then
   return 0
 end
 -- A full server refuses this one: nothing has been said to anybody yet.
-if call('HSETNX', N .. 'message', id, NEW .. ARGV[5]) == 0 then
+local new = redis.pcall('HSETNX', N .. 'message', id, NEW .. ARGV[5])
+if new ~= 1 and call('HEXISTS', N .. 'message', id) == 0 then
+  new = call('HSETNX', N .. 'message', id, NEW .. ARGV[5]) -- it says why
+end
+if new ~= 1 then
   return 0
 end
 local accepted, place = call('HINCRBY', N .. 'book', 'accepted', '1'), call('HINCRBY', N .. 'book', 'place', '1')
