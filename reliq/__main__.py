@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reliq.cli.main import main
+from reliq.worker.leaving import leave
 
 
 def run() -> None:
@@ -14,8 +15,6 @@ def run() -> None:
         if not isinstance(end.code, int):
             raise
         code = end.code
-    from reliq.worker.leaving import leave
-
     leave(code)
 
 

@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from _io import _IOBase
-from typing import NoReturn
+from typing import Any, NoReturn
 
 _UNFLUSHED = 120  # the interpreter's own code for it
 
@@ -46,10 +46,11 @@ def _is_watched() -> bool:
 
 def _flush() -> bool:
     """Write what files, standard streams and C libraries have in their buffers; False: the streams do not take it."""
-    for thing in gc.get_objects():
-        if issubclass(type(thing), _IOBase):  # `isinstance` would ask the class that a proxy pretends to have
-            with contextlib.suppress(Exception):
-                thing.flush()
+    kinds = _kinds(_IOBase)
+    # By its type: `isinstance` would ask the class that a proxy pretends to have.
+    for file in [thing for thing in gc.get_objects() if type(thing) in kinds]:
+        with contextlib.suppress(Exception):
+            file.flush()
     well = True
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -60,3 +61,8 @@ def _flush() -> bool:
     if os.name == "posix":
         ctypes.CDLL(None).fflush(None)
     return well
+
+
+def _kinds(base: type[Any]) -> set[type[Any]]:
+    """A class and all that derive from it."""
+    return {base}.union(*map(_kinds, base.__subclasses__()))

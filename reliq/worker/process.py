@@ -45,7 +45,8 @@ class ChildProcess:
         self.ready_since: float | None = None
         self.busy_at = 0.0  # when it was last seen to run something
         self.stopping_since: float | None = None
-        self.blameless = ""  # why we killed it, when no task is to blame
+        self.killed = False  # by us: it is dead, and will be found so
+        self.blameless = ""  # why, when no task is to blame
         self.guilty: list[Settlement] = []
         self.asked: dict[str, float] = {}  # ids asked to stop: when we lose patience
         self.stuck_since: float | None = None  # no delivery was started while some wait
@@ -76,6 +77,7 @@ class ChildProcess:
 
     def kill(self, *, guilty: Sequence[Settlement] = (), blameless: str = "") -> None:
         """SIGKILL it and its group; what follows is the burial."""
+        self.killed = True
         self.guilty.extend(guilty)
         self.blameless = self.blameless or blameless
         posix.kill_group(self.pid)

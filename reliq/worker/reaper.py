@@ -77,8 +77,10 @@ class Reaper(threading.Thread):
 class Errands(threading.Thread):
     """Calls to the broker that must be made in the end: burials and give-backs, in order, through outages."""
 
-    def __init__(self) -> None:
+    def __init__(self, done: Callable[[], object]) -> None:
+        """`done()` is called when none is left: a worker that stops waits for that."""
         super().__init__(name="reliq-errands", daemon=True)
+        self._done = done
         self._queue: queue.SimpleQueue[tuple[str, Callable[[], object]] | None] = queue.SimpleQueue()
         self._outage = Outage("errands")
         self._open = 0
@@ -101,6 +103,8 @@ class Errands(threading.Thread):
             self._do(*errand)
             with self._lock:
                 self._open -= 1
+            if self.idle:
+                self._done()
 
     def _do(self, what: str, call: Callable[[], object]) -> None:
         while True:

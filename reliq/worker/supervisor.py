@@ -9,6 +9,7 @@ import selectors
 import signal
 import socket
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -59,7 +60,8 @@ class Supervisor:
         self._options = options
         self._children: list[ChildProcess] = []
         self._heard: deque[int] = deque()
-        self._news: deque[tuple[Any, ...]] = deque()  # from the keeper's thread
+        self._news: deque[tuple[Any, ...]] = deque()  # from other threads
+        self._waking = threading.Lock()
         self._stopping_since: float | None = None
         self._cold = False
         self._to_replace: deque[ChildProcess] = deque()
@@ -85,7 +87,7 @@ class Supervisor:
             dead=lambda owner: self._tell_me("dead", owner),
             stop=lambda owner, ids: self._tell_me("cancel", owner, ids),
         )
-        self._errands = Errands()
+        self._errands = Errands(done=lambda: self._tell_me("done", ""))
         self._reaper = Reaper(broker, self._keeper, every=options.sweep, renewal=options.renewal)
         self._services = Services(self._app)
         before = {signum: signal.signal(signum, self._on_signal) for signum in _SIGNALS}
@@ -101,7 +103,9 @@ class Supervisor:
                 signal.signal(signum, handler)
             self._selector.close()
             os.close(self._wake_read)
-            os.close(self._wake_write)
+            with self._waking:  # a thread that is still busy must not write into what is opened next
+                os.close(self._wake_write)
+                self._wake_write = -1
         return self._code
 
     # --- the loop ---
@@ -116,10 +120,10 @@ class Supervisor:
                 self._hear(*self._news.popleft())
             for child in list(self._children):
                 code = child.ended()
-                if code is None:
-                    self._look_after(child)
-                else:
+                if code is not None:
                     self._lose(child, code)
+                elif not child.killed:
+                    self._look_after(child)
             self._replace_next()
             self._write_health()
 
@@ -142,7 +146,7 @@ class Supervisor:
 
     def _tell_me(self, *news: Any) -> None:
         self._news.append(news)
-        with contextlib.suppress(OSError):
+        with self._waking, contextlib.suppress(OSError):
             os.write(self._wake_write, b"\0")
 
     def _on_signal(self, signum: int, frame: FrameType | None) -> None:

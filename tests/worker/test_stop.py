@@ -3,6 +3,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from reliq.worker import watch
 from reliq.worker.board import FINISHED, FREE, STARTED
 from reliq.worker.process import ChildProcess
+from reliq.worker.reaper import Errands
 
 
 @pytest.mark.parametrize("solo", [False, True])
@@ -51,6 +53,7 @@ def test_a_task_beyond_the_grace_is_killed_and_runs_again_uncharged(place: Any, 
     began = time.monotonic()
     assert worker.stop() == 0
     assert 0.4 < time.monotonic() - began < 2
+    assert worker.log.count("is killed: its tasks were given") == 1
     record = place.engine.get(handle.id)
     assert (record.state, record.crashes) == ("ready", 0)
     place.worker()
@@ -130,6 +133,18 @@ def test_a_second_signal_stops_a_solo_worker_too(place: Any, until: Any) -> None
     worker.signal(signal.SIGINT)
     assert worker.process.wait(5) == 0
     assert place.engine.get(handle.id).state == "ready"
+
+
+def test_whoever_waits_for_the_last_errand_is_told() -> None:
+    told: SimpleQueue[bool] = SimpleQueue()
+    errands = Errands(done=lambda: told.put(errands.idle))
+    errands.add("one", bool)
+    errands.add("another", bool)
+    errands.start()
+    assert told.get(timeout=10)
+    errands.end()
+    errands.join(10)
+    assert told.empty()
 
 
 @pytest.mark.parametrize(
