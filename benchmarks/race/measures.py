@@ -45,18 +45,27 @@ def throughput(rig: Rig, side: Side) -> None:
 def latency(rig: Rig, side: Side) -> None:
     """From the call that publishes to the first line of the task, on an idle worker; then that worker's memory."""
     settings = rig.settings
-    with rig.measuring(), rig.working(side) as workers:
+    with rig.measuring(), rig.working(side, start=side.waits) as workers:
         found = rig.produce(side, "latency", settings.samples, settings.pause, settings.seed)
         rig.add_percentiles("idle latency", side, found["latencies"])
+        if side.waits is not None:
+            return
         resident = sum(memory(process.pid)[0] for worker in workers for process in worker.tree())
         rig.add("memory of a worker", side, "MB", resident / 1e6)
 
 
 def cpu(rig: Rig, side: Side) -> None:
-    """Tasks that use a millisecond of processor time each, two at once."""
+    """Tasks that use a millisecond of processor time each, two at once; bare: two processes that do nothing else."""
+    number = rig.settings.burns
     with rig.measuring():
-        rig.produce(side, "publish", "burn", rig.settings.burns, rig.settings.batch)
-        rig.add("1 ms of CPU, 2 processes", side, "/s", _drain(rig, side, rig.settings.burns, processes=2))
+        if side.burns is None:
+            rig.produce(side, "publish", "burn", number, rig.settings.batch)
+            rate = _drain(rig, side, number, processes=2)
+        else:
+            with rig.working(side, processes=2, start=side.burns) as workers:
+                rig.await_runs(number, workers)
+            rate = tally.rate(rig.folder)
+        rig.add("1 ms of CPU, 2 processes", side, "/s", rate)
 
 
 def lateness(rig: Rig, side: Side) -> None:
@@ -126,14 +135,10 @@ def _reliq(side: Side) -> bool:
     return side.name == "reliq"
 
 
-def _competing(side: Side) -> bool:
-    return side.name != "bare"
-
-
 MEASURES: dict[str, Measure] = {
     "throughput": Measure(throughput, lambda side: True),
-    "latency": Measure(latency, _competing),
-    "cpu": Measure(cpu, _competing),
+    "latency": Measure(latency, lambda side: True),
+    "cpu": Measure(cpu, lambda side: True),
     "lateness": Measure(lateness, lambda side: side.later),
     "variants": Measure(variants, lambda side: side.variants),
     "waiting": Measure(alone.waiting, _reliq),

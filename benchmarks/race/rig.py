@@ -17,7 +17,7 @@ from benchmarks.race.interruption import deferred
 from benchmarks.race.programs import Program
 from benchmarks.race.server import HOST, Server
 from benchmarks.race.settings import Settings
-from benchmarks.race.sides import APPS, Side
+from benchmarks.race.sides import APPS, Side, Start
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,16 +73,22 @@ class Rig:
 
     @contextmanager
     def working(
-        self, side: Side, *, processes: int = 1, threads: int = 1, more: tuple[str, ...] = ()
+        self,
+        side: Side,
+        *,
+        processes: int = 1,
+        threads: int = 1,
+        more: tuple[str, ...] = (),
+        start: Start | None = None,
     ) -> Iterator[list[Program]]:
-        """Running workers; with more than one process they wait for one another at their first task."""
+        """Running workers (or what `start` says); if there are several processes, each waits at its first task."""
         environment = {tally.TOGETHER: str(processes)}
         with ExitStack() as stack:
             yield [
                 stack.enter_context(
                     self.program(side, [*line, *more], name="worker", environment=environment)
                 )
-                for line in side.start(processes, threads)
+                for line in (start or side.start)(processes, threads)
             ]
 
     @contextmanager

@@ -22,6 +22,7 @@ class Side:
     share         of the messages of the others that it is given: rates this low show with fewer
     busy          what to add to the command line for the other queue too; None where that was not set up
     later         whether it was set up for messages that are due later
+    waits, burns  what is started in place of the worker for the idle latency and for the processor time
     """
 
     name: str
@@ -36,6 +37,8 @@ class Side:
     later: bool = True
     variants: bool = True
     peer: bool = True
+    waits: Start | None = None
+    burns: Start | None = None
 
 
 def _celery(pool: str) -> Start:
@@ -71,6 +74,7 @@ SIDES: tuple[Side, ...] = (
     Side(
         "bare", "bare_app", "late", "a list, one hash per owner, leases per owner, claims of 100, pipelined",
         _several("-m", f"{APPS}.bare_app"), share=4.0, later=False, variants=False, peer=False,
+        waits=_several("-m", f"{APPS}.bare_app", "wait"), burns=_several("-m", f"{APPS}.bare_app", "burn"),
     ),
     Side(
         "reliq", "reliq_app", "late", "as it comes, results off; one slot per process, all rules on",

@@ -5,12 +5,15 @@ by the end of its lease; what is settled is deleted from the hash.  Whatever an 
 goes back to the list.  The settlements of a batch travel with the next claim, which is on the wire while the batch
 before it runs.  No ids, states, records, results, fences or guards: a limit to compare with, not a queue to use.
 
-    python -m benchmarks.race.apps.bare_app        the worker
+    python -m benchmarks.race.apps.bare_app          the worker
+    python -m benchmarks.race.apps.bare_app wait     one that sleeps in BLPOP, for the idle latency
+    python -m benchmarks.race.apps.bare_app burn     one that asks nobody for its tasks, for the processor time
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +25,7 @@ from benchmarks.race.apps import work
 
 BULK = "one variadic RPUSH per batch"
 
-_QUEUE, _OWNERS = "bare:queue", "bare:owners"
+_QUEUE, _OWNERS, _SAMPLES = "bare:queue", "bare:owners", "bare:samples"
 _BATCH, _LEASE_MS = 100, 30_000
 
 # KEYS queue, held, owners; ARGV owner, lease in ms, limit, number of the first claimed, settled numbers ...
@@ -56,7 +59,10 @@ def warm() -> None:
 
 
 def send(name: str, args: Sequence[Any], *, delay: float | None = None, queue: str | None = None) -> None:
-    _redis.rpush(_QUEUE, PAYLOAD)
+    if name == "stamp":
+        _redis.rpush(_SAMPLES, str(args[0]))
+    else:
+        _redis.rpush(_QUEUE, PAYLOAD)
 
 
 def send_many(name: str, calls: Sequence[tuple[Any, ...]]) -> None:
@@ -86,5 +92,17 @@ def drain() -> None:
         first, settled = following, range(first, following)
 
 
+def wait() -> None:
+    """Stamp each sample as it comes."""
+    while True:
+        _, number = _redis.blpop([_SAMPLES])
+        work.stamp(int(number))
+
+
+def burn() -> None:
+    while True:
+        work.burn()
+
+
 if __name__ == "__main__":
-    drain()
+    {"wait": wait, "burn": burn}.get(" ".join(sys.argv[1:]), drain)()
