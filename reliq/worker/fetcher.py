@@ -27,6 +27,7 @@ BLOCK = 1.0  # seconds that a claim waits for work; what needs its thread before
 # would keep from us what such a claim was handed, until the parent looks after it.
 BLOCKS = (BLOCK, BLOCK, BLOCK, 2.0, 4.0)
 DRAIN = 10.0  # how long a child stops claiming to let a charged message in, and then how long it does not
+SHY = 0.1  # seconds until the next claim then: while a charged message waits, one that brings nothing returns at once
 
 
 class Fetcher:
@@ -100,7 +101,10 @@ class Fetcher:
         finally:
             ours = not handed or self._board.receive()
         self._empty = 0 if finished or claimed.deliveries else self._empty + 1
-        return self._answered(finished, claimed, ours=ours, alone=alone, now=now)
+        got = self._answered(finished, claimed, ours=ours, alone=alone, now=now)
+        if claimed.wants_alone and not (got or finished or alone) and self._drain_until <= now:
+            self._wait(SHY)
+        return got
 
     # --- the next claim on its way while the present batch runs ---
 
