@@ -167,6 +167,29 @@ def test_who_cannot_carry_all_passes_the_wake_on(engine: RedisEngine, server: Re
 # --- being handed a message ---
 
 
+@pytest.mark.parametrize("holds", [False, True])
+def test_while_a_charged_message_waits_the_wake_is_passed_on_for_what_is_left(
+    engine: RedisEngine, server: RedisServer, clock: VirtualClock, holds: bool
+) -> None:
+    (receipt,) = leased(engine, "charged")
+    engine.bury("busy", started=[receipt])
+    engine.register("one", 30)
+    if holds:
+        publish(engine, "held")
+        claim(engine, "one")
+    clock.advance(1)
+    engine.reap()
+    if not holds:
+        publish(engine, "other")
+    engine.register("free", 30)
+    server.do("SADD", IDLE, "free 1 free")  # who comes was woken in its place
+    with listening(server, "free") as ear:
+        claim(engine, "one", seq=2)
+        assert state(engine, "charged") == ("ready" if holds else "leased")
+        assert woken(ear) == ["free"]
+    assert not holds or state(engine, "held") == "leased"
+
+
 def test_a_message_is_handed_to_one_that_idles(engine: RedisEngine, server: RedisServer) -> None:
     for owner in ("a", "b"):
         idle(engine, owner)

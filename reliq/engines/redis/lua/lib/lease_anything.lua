@@ -14,9 +14,13 @@ local function lease_anything(queues, limit, name, seq, o, got)
   if charged and not holds then
     lease_row(charged, name, seq, got, read('payload', charged))
     o[5] = charged
+    pass_on(queues)
   elseif not deaf then
     lease_ready(queues, limit, name, seq, got)
     o[5] = ''
+  end
+  if charged and holds then -- it may have been woken for this one, and another can take it
+    count(woken, row(charged)[QUEUE], 1)
   end
   write()
   return holds and charged and true or false, deaf
