@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
 from reliq.ports.values import Ended
@@ -148,6 +150,19 @@ def test_when_the_one_that_sweeps_is_gone_the_dead_are_found_as_soon_as_ever(
     assert first.sweep(every=3.0)[1] == 3.0  # it was only held up, and leads no more
     clock.advance(1.0)
     assert first.sweep(every=3.0)[1] == 2.0
+
+
+def test_one_whose_sweeps_come_too_late_keeps_nobody_from_sweeping(
+    connected: Connect, server: RedisServer, clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow, other, _ = sweepers(connected, server, clock)
+    other.register("dead", 0.5)
+    clock.advance(1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr("reliq.engines.redis.engine.FRESH", -1)  # its requests are long on their way
+        assert slow.sweep(every=3.0)[0] == Ended()
+    other.renew("owner-1", 60)
+    assert other.sweep(every=3.0) == (Ended(owners=("dead",)), 1.0)
 
 
 def test_a_moment_that_is_still_to_come_keeps_nobody_from_sweeping(

@@ -46,6 +46,8 @@ end
 write()
 call('ZREMRANGEBYSCORE', N .. 'tomb', '-inf', now)
 call('ZREMRANGEBYSCORE', N .. 'grave', '-inf', now - ARGV[4])
-call('HSET', N .. 'book', 'swept', string.format('%d', now))
+if now <= tonumber(ARGV[5]) then -- else this one buried nobody, and the others are to come
+  call('HSET', N .. 'book', 'swept', string.format('%d', now))
+end
 wake()
 return cmsgpack.pack({ moved, gone, purged, left <= 0 })
