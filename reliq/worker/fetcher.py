@@ -19,7 +19,7 @@ from reliq.worker.settler import Finished, Settler
 logger = logging.getLogger("reliq.worker")
 
 SPAN = 0.02  # seconds of work to have in hand
-BRISK = 0.001  # a task shorter than this: the next claim is sent while the batch runs
+BRISK = 0.0025  # a task shorter than this: the next claim, of eight and more, is sent while the batch runs
 LONG = 0.05  # a task longer than this ends prefetching at once
 PATIENCE = 1.0  # seconds beyond its wait that a claim may take before the parent looks what it was given
 BLOCK = 1.0  # seconds that a claim waits for work; what needs its thread before that wakes it

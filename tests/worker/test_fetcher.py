@@ -326,6 +326,18 @@ def test_a_claim_sent_ahead_is_the_next_claim() -> None:
     assert parts.board.ahead_since == 0.0
 
 
+@pytest.mark.parametrize(("seconds", "goes"), [(0.001, True), (0.004, False)])
+def test_tasks_of_a_millisecond_are_not_kept_waiting_for_a_claim_and_longer_ones_stay_for_others(
+    seconds: float, goes: bool
+) -> None:
+    parts = Ahead()
+    for _ in range(12):
+        parts.fetcher.measured(10 * seconds, 10)
+    got = parts.claimed()
+    parts.fetcher.go_ahead(got=len(got), at_most=10)
+    assert (parts.fetcher.ahead_since is not None) == goes
+
+
 def test_settlements_ride_with_a_claim_sent_ahead() -> None:
     parts = Ahead()
     for delivery, index in parts.go():

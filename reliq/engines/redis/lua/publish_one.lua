@@ -50,8 +50,8 @@ while idle do
 end
 call('HSET', N .. 'born', id, struct.pack(BORN, now, now, place, accepted, 0))
 call('HSET', N .. 'payload', id, payload)
-call('SADD', N .. 'queues', queue)
 if not row then
+  call('SADD', N .. 'queues', queue)
   call('ZADD', N .. 'ready:' .. queue, string.format('%d', (9 - ARGV[4]) * BAND + place), id)
 end
 return 1
