@@ -53,6 +53,7 @@ class Bench:
             most=options.prefetch,
             slots=options.threads,
             wait=lambda seconds: self._slots.pause(seconds),
+            longest=options.watchdog / 4,
         )
         self._waker = Waker(app.broker, owner)
         self._slots = Slots(

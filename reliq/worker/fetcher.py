@@ -33,7 +33,8 @@ SHY = 0.1  # seconds until the next claim then: while a charged message waits, o
 class Fetcher:
     """The claims of one owner, one at a time; the caller holds the fetch lock.
 
-    `wait(seconds)` sleeps, but returns at once when the worker stops.
+    `wait(seconds)` sleeps, but returns at once when the worker stops.  No claim waits for longer than `longest`
+    seconds, or BLOCK: somebody may look how long ago the last one was answered.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Fetcher:
         most: int,
         slots: int,
         wait: Callable[[float], object],
+        longest: float = BLOCKS[-1],
     ) -> None:
         self._broker = broker
         self._owner = owner
@@ -56,6 +58,7 @@ class Fetcher:
         self._most = most
         self._slots = slots
         self._wait = wait
+        self._blocks = [min(block, max(BLOCK, longest)) for block in BLOCKS]
         self._outage = Outage(owner)
         self._seq = 0
         self._limit = 1
@@ -88,7 +91,7 @@ class Fetcher:
         finished = self._settler.take()
         limit = max(1, min(self._limit, at_most, self._board.room))
         if alone and wait >= BLOCK:
-            wait = BLOCKS[min(self._empty, len(BLOCKS) - 1)]
+            wait = self._blocks[min(self._empty, len(BLOCKS) - 1)]
         handed = self._can_go_ahead and not finished and wait > 0  # it may be given something while it waits
         if handed:
             self._board.send_ahead(now + wait + PATIENCE)

@@ -21,7 +21,7 @@ from reliq.worker.settler import Settler
 class Parts:
     """A fetcher on a memory engine; `broken` holds the errors of the next calls, `after` those after the effect."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self.clock = VirtualClock()
         self.engine = connect("memory://", clock=self.clock)
         self.engine.register("me", 60.0)
@@ -42,6 +42,7 @@ class Parts:
             most=200,
             slots=1,
             wait=self.waits.append,
+            **options,
         )
 
     def __getattr__(self, name: str) -> Any:
@@ -268,6 +269,14 @@ def test_a_claim_waits_longer_after_several_that_brought_nothing_where_nothing_r
     parts.publish("m")
     assert waits(1) == [4.0]
     assert waits(2) == [1.0, 1.0]
+
+
+def test_no_claim_waits_for_longer_than_a_watchdog_allows() -> None:
+    for longest, waited in ((3.0, 3.0), (0.2, 1.0)):
+        parts = Parts(longest=longest)
+        for _ in range(6):
+            parts.fetcher.claim(at_most=10, alone=True)
+        assert parts.claims[-1]["wait"] == waited
 
 
 class Ahead(Parts):
