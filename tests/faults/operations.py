@@ -22,6 +22,7 @@ from reliq import Backoff, Reliq, current
 from reliq.errors import BrokerUnavailable, PublishRefused, PublishUnknown
 from reliq.plugins import open_engine
 from reliq.policy.clock import VirtualClock
+from reliq.ports import records
 from reliq.ports.values import ENDED
 from reliq.testing.faults import Faulty, Journal, at, check, read
 from reliq.testing.faults.check import all_records
@@ -196,13 +197,12 @@ class Story:
         try:
             report = check(read(self.journal.path), engine, children=True, max_retries=1, max_crashes=2)
             yield from (f"{invariant}: {what}" for invariant, what in report.broken)
-            records = {record.task: record for record in all_records(engine)}
-            if sorted(records) != TASKS:
-                yield f"records of {sorted(records)}"
-            states = {task: record.state for task, record in records.items()}
+            states = {record.task: record.state for record in all_records(engine)}
+            if sorted(states) != TASKS:
+                yield f"records of {sorted(states)}"
             if states != {**dict.fromkeys(TASKS, "done"), "broken": "failed"}:
                 yield f"states {states}"
-            if sorted(records(engine, "once:")):
+            if list(records(engine, "once:")):
                 yield "the lock outlived its message"
             if report.duplicated and not self.died:
                 yield f"{report.duplicated} tasks ran again although nothing died"

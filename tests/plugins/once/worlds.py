@@ -122,10 +122,10 @@ class World:
         return [item for prefix in ("once:", "once-slot:") for item in sorted(records(self.engine, prefix))]
 
     def seen(self, ids: list[str]) -> tuple[dict[str, Any], list[tuple[Any, ...]]]:
-        messages = {}
+        seen = {}
         for id in ids:
             r = self.engine.get(id)
-            messages[id] = r and (r.state, r.reason, r.due, r.attempt, r.retries, r.snoozes, r.crashes, r.life)
+            seen[id] = r and (r.state, r.reason, r.due, r.attempt, r.retries, r.snoozes, r.crashes, r.life)
         # Not the versions: a lapsed record that nobody has collected lives again with its holder, and counts on.
         keys = [(key, v.data, v.expires, v.holder) for key, v in sorted(records(self.engine, "once"))]
-        return messages, keys
+        return seen, keys
