@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+
+def pytest_configure() -> None:
+    """Let the processes that tests start find reliq compiled, also where Python is told to write no bytecode.
+
+    Containers say so, and each of a thousand workers then compiles all it imports: a third of what its start costs.
+    """
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 @pytest.hookimpl(trylast=True)
