@@ -15,7 +15,7 @@ from reliq.policy.clock import VirtualClock
 from reliq.ports.broker import Engine
 from reliq.ports.values import Settlement
 from reliq.testing.faults.proxy import Proxy, Weather
-from reliq.testing.servers import RedisServer
+from reliq.testing.servers import RedisServer, process
 from tests.engines.redis.conftest import DEADLINE, Connect, drain, publication, publish, within
 
 Start = Callable[..., RedisServer]
@@ -129,6 +129,11 @@ def test_a_blocked_claim_survives_the_kill_of_its_connection(connected: Connect,
 
     thread = threading.Thread(target=claim, daemon=True)
     thread.start()
+    process.until(
+        lambda: bool(server.do("SMEMBERS", "{reliq:shop}:idle:q")),
+        seconds=10,
+        what=lambda: "the claim does not block",
+    )
     for type in ("normal", "pubsub"):
         server.do("CLIENT", "KILL", "TYPE", type, "SKIPME", "yes")
     id = publish(other)
