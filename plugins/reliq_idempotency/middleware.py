@@ -25,9 +25,10 @@ from reliq.errors import BrokerError, BrokerUnavailable, GuardRefused, OptionErr
 from reliq.ports import Published
 from reliq_idempotency import chosen, completion, doctor, duplicates, running
 from reliq_idempotency.options import Given, Idempotent
-from reliq_idempotency.plan import HEADER, KEY_HEADER, PREFIX, Plan
+from reliq_idempotency.plan import HEADER, KEY_HEADER, PREFIX
 
 _KEY = "idempotency_key"
+_ENDS = (Done, Fail)
 COUNTS = ("joins", "replays", "conflicts", "mismatches", "stale_completions")
 
 
@@ -158,7 +159,9 @@ class Idempotency(Middleware):
 
     def prerun(self, ctx: RunContext) -> Verdict | None:
         """Run only while no other message has the key; look at the store once."""
-        plan = Plan.of(ctx.headers, ctx.id)
+        if HEADER not in ctx.headers:
+            return None
+        plan = running.note(ctx).plan
         if plan is None:
             return None
         try:
@@ -168,20 +171,22 @@ class Idempotency(Middleware):
 
     def failure(self, ctx: RunContext, error: BaseException) -> None:
         """Remember the error: the settlement that follows may keep it."""
-        running.note(ctx).error = error
+        if HEADER in ctx.headers:
+            running.note(ctx).error = error
 
     def settling(self, ctx: RunContext, verdict: Verdict) -> None:
         """Complete the record in the step that settles the message, so only who still holds it completes it."""
-        plan = Plan.of(ctx.headers, ctx.id)
-        if plan is None or running.note(ctx).joined:
+        if HEADER not in ctx.headers or not isinstance(verdict, _ENDS):
             return
-        if isinstance(verdict, Done | Fail):
-            effect = completion.effect(ctx, plan, verdict)
-            if effect is not None:
-                ctx.with_settlement(effect)
+        found = running.note(ctx)
+        if found.plan is None or found.joined:
+            return
+        effect = completion.effect(ctx, found.plan, verdict)
+        if effect is not None:
+            ctx.with_settlement(effect)
 
     def settled(self, ctx: RunContext | None, ending: Outcome) -> None:
-        if ctx is None or ending.answer != "stale" or Plan.of(ctx.headers, ctx.id) is None:
+        if ctx is None or ending.answer != "stale" or running.note(ctx).plan is None:
             return
         if isinstance(ending.verdict, Done | Fail | Drop):
             self.tally.add(ctx.app, "stale_completions")

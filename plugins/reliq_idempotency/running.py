@@ -32,12 +32,16 @@ class Note:
     joined  another message has the key: whatever becomes of this one, the record is not its own
     """
 
+    plan: Plan | None
     joined: bool = False
     error: BaseException | None = None
 
 
 def note(ctx: RunContext) -> Note:
-    found: Note = ctx.state.setdefault("idempotency", Note())
+    """The note of this run; its plan is read when it is made."""
+    found: Note | None = ctx.state.get("idempotency")
+    if found is None:
+        found = ctx.state["idempotency"] = Note(Plan.of(ctx.headers, ctx.id))
     return found
 
 

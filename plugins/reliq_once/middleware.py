@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from reliq import (
+    Done,
     Drop,
     Join,
     Middleware,
@@ -29,7 +30,7 @@ from reliq_once.options import Once
 from reliq_once.placing import Place
 from reliq_once.refusal import refusal
 from reliq_once.starting import OFF, OFF_MOST, STARTED, first_record, start
-from reliq_once.ticket import HEADER, VERSION, Newer, Ticket, ticket_of, write
+from reliq_once.ticket import HEADER, VERSION, Newer, Ticket, quiet_ttl, ticket_of, write
 
 if TYPE_CHECKING:
     from reliq import Reliq
@@ -132,8 +133,11 @@ class QueueOnceMiddleware(Middleware):
 
     def prerun(self, ctx: RunContext) -> Verdict | None:
         """Free the lock if it is free from the start, take a slot if runs are counted, give way to a newer call."""
+        header = ctx.headers.get(HEADER)
+        if header is None or _is_in_time(ctx, header):
+            return None
         ticket = ticket_of(ctx.headers)
-        if ticket is None or _is_in_time(ctx, ticket):
+        if ticket is None:
             return None
         if isinstance(ticket, Newer):
             return Snooze(
@@ -151,6 +155,8 @@ class QueueOnceMiddleware(Middleware):
 
     def settling(self, ctx: RunContext, verdict: Verdict) -> None:
         """A message that comes again keeps its lock until then and a timeout more; a slot is given back."""
+        if type(verdict) is Done and STARTED not in ctx.state:
+            return
         started = ctx.state.get(STARTED)
         if started is not None and started.slot is not None:
             ctx.with_settlement(Remove(started.slot, holder=ctx.id))
@@ -172,15 +178,10 @@ class QueueOnceMiddleware(Middleware):
             logger.warning("task %s %s", name, what)
 
 
-def _is_in_time(ctx: RunContext, ticket: Ticket | Newer) -> bool:
+def _is_in_time(ctx: RunContext, header: str) -> bool:
     """Whether the lock stands for certain and the run asks nothing of it, as in most runs: then it costs no call."""
-    delivery = ctx.delivery
-    return (
-        type(ticket) is Ticket
-        and ticket.asks_nothing
-        and not delivery.crashes
-        and ctx.app.clock.now_ms() - delivery.due < ticket.ttl
-    )
+    ttl, delivery = quiet_ttl(header), ctx.delivery
+    return ttl is not None and not delivery.crashes and ctx.app.clock.now_ms() - delivery.due < ttl
 
 
 def options_of(task: Task[..., Any]) -> Once | None:

@@ -30,6 +30,10 @@ _EFFECTS = (Put, Remove, Touch, Incr, CancelMessage, IndexPut, IndexRemove)
 _ENDINGS = ("done", "failed", "dropped", "any")
 _MAX_KEY = 512
 _NAMES = ("key", "index", "member", "id", "holder")
+_TEXTS: dict[type, tuple[str, ...]] = {
+    kind: tuple(name for name in _NAMES if name in kind.__struct_fields__)
+    for kind in (*GUARDS, *_EFFECTS, FollowUp)
+}
 
 
 def check_publish(item: Any) -> None:
@@ -58,17 +62,17 @@ def check_ending(verdict_class: str, items: tuple[Any, ...]) -> None:
 def _check(item: Any, kinds: tuple[type, ...], what: str) -> None:
     if not isinstance(item, kinds):
         raise HookError(f"{what}, got {item!r}")
-    for name in _NAMES:
-        text = getattr(item, name, None)
-        if text is None and name == "holder":
-            continue
-        if hasattr(item, name) and not _is_key(text):
+    for name in _TEXTS[type(item)]:
+        text = getattr(item, name)
+        if (text is not None or name != "holder") and not _is_key(text):
             raise HookError(f"{name}={text!r} of {type(item).__name__}: text of 1 to {_MAX_KEY} characters")
 
 
 def _is_key(text: object) -> bool:
     if not isinstance(text, str) or not 1 <= len(text) <= _MAX_KEY:
         return False
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

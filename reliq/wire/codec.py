@@ -8,12 +8,14 @@ import msgspec
 
 from reliq.errors import MessageTooLarge, UndecodableMessage, UnknownWireVersion
 from reliq.wire.message import WIRE_VERSION, Ending, Envelope
+from reliq.wire.received import Received
 
 HARD_MAX_MESSAGE = 1024 * 1024  # the app's own limit, `max_message`, is checked at the publisher
 MAX_HEADERS = 8 * 1024
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Envelope)
+_received: msgspec.msgpack.Decoder[Envelope] = msgspec.msgpack.Decoder(Received)
 _endings = msgspec.msgpack.Decoder(tuple[Ending, ...])
 _DAMAGED = (msgspec.DecodeError, RecursionError, UnicodeDecodeError)  # the last: a text that is no UTF-8
 
@@ -41,12 +43,21 @@ def encode_many(envelopes: Iterable[Envelope], *, limit: int = HARD_MAX_MESSAGE)
 
 def decode(data: bytes, *, limit: int = HARD_MAX_MESSAGE) -> Envelope:
     """The envelope in `data`; `UndecodableMessage` names what is wrong with it."""
+    return _decoded(_decoder, data, limit)
+
+
+def decode_received(data: bytes, *, limit: int = HARD_MAX_MESSAGE) -> Envelope:
+    """The same for a run; its `on_end` and `on_replay` are only decoded when they are asked for."""
+    return _decoded(_received, data, limit)
+
+
+def _decoded(decoder: msgspec.msgpack.Decoder[Envelope], data: bytes, limit: int) -> Envelope:
     if len(data) > limit:
         raise MessageTooLarge(
             f"A message of {len(data):,} bytes, the limit is {limit:,}", size=len(data), limit=limit
         )
     try:
-        envelope = _decoder.decode(data)
+        envelope = decoder.decode(data)
     except _DAMAGED as error:
         raise _explain(data, error) from error
     if envelope.v != WIRE_VERSION:

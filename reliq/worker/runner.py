@@ -25,8 +25,7 @@ from reliq.policy.decide import storable, text_of
 from reliq.ports.values import Delivery, Settled, Settlement
 from reliq.schedule.instants import countdown_ms, to_ms
 from reliq.verdicts import Done, Drop, Fail, Retry, Snooze, Verdict
-from reliq.wire.codec import HARD_MAX_MESSAGE
-from reliq.wire.codec import decode as decode_envelope
+from reliq.wire.codec import HARD_MAX_MESSAGE, decode_received
 from reliq.worker.faults import describe, own_frames
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ class Runner:
     def open(self, delivery: Delivery) -> Job | Settlement:
         """The job of a delivery; a settlement at once when it cannot be decoded or its task is not known here."""
         try:
-            envelope = decode_envelope(delivery.payload)
+            envelope = decode_received(delivery.payload)
         except WireError as error:
             logger.error(
                 "message %s cannot be decoded and is quarantined as raw bytes: %s", delivery.receipt.id, error

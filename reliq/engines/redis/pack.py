@@ -99,24 +99,29 @@ def settlements(
     Values and errors join `arguments`, numbered from `first`.
     """
     items: list[Any] = []
-    run: tuple[int, str, bool, bool] | None = None  # what those of the last item share, when it is of many
+    run: tuple[Any, ...] | None = None  # what those of the last item share, when it is of many
     for one in given:
         receipt = one.receipt
         if not _is_plain_done(one):
             items.append(_settlement(one, arguments, first))
             run = None
             continue
-        valued, acting = one.value is not None, bool(one.effects)
+        valued, put = one.value is not None, _own_put(one)
+        acts = None if not one.effects else "many" if put is None else put.ttl
         if one.value is not None:
             arguments.append(one.value)
-        if run == (receipt.fence, receipt.owner, valued, acting):
+        if run == (receipt.fence, receipt.owner, valued, acts):
             items[-1][1].append(receipt.id)
         else:
-            run = (receipt.fence, receipt.owner, valued, acting)
+            run = (receipt.fence, receipt.owner, valued, acts)
             owner = None if receipt.owner == by else receipt.owner
             values = first + len(arguments) - 1 if valued else None
-            items.append((receipt.fence, [receipt.id], owner, values, [] if acting else None))
-        if acting:
+            columns: Any = None if put is None else (put.ttl, [], [])
+            items.append((receipt.fence, [receipt.id], owner, values, [] if acts == "many" else None, columns))
+        if put is not None:
+            items[-1][5][1].append(put.key)
+            items[-1][5][2].append(put.value.decode("latin-1"))
+        elif acts is not None:
             items[-1][4].append(rows(one.effects))
     return items
 
@@ -135,6 +140,14 @@ def _more(given: Settlement) -> int:
 
 def _is_plain_done(given: Settlement) -> bool:
     return given.kind == "done" and given.error is None and given.reason is None and not given.follow_ups
+
+
+def _own_put(given: Settlement) -> Put | None:
+    """The one thing that it does besides: it completes a record of its message, which then lives for a time."""
+    effect = given.effects[0] if len(given.effects) == 1 else None
+    if type(effect) is not Put or effect.ttl is None or effect.from_due or effect.holder != given.receipt.id:
+        return None
+    return effect
 
 
 def _settlement(given: Settlement, arguments: list[bytes], first: int) -> tuple[Any, ...]:

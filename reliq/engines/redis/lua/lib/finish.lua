@@ -38,11 +38,8 @@ local function finish()
   while pending[i] do
     local id, state, value = unpack(pending[i], 1, 3)
     local brought = read('on_end', id)
-    local plan, keys = {}, nil
-    if brought then
-      plan, keys = endings_of(brought)
-    end
-    for _, on in ipairs(plan) do
+    local keys = {}
+    for _, on in ipairs(brought and endings_of(brought, keys) or {}) do
       if on[1] == 'any' or on[1] == NAMES[state] then
         skipped = skipped + apply(on[2], id, keys)
         for _, after in ipairs(on[3]) do

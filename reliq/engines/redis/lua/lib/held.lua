@@ -12,12 +12,11 @@ local function held_of(ids, found)
   end
   local brought = #holding > 0 and call('HMGET', N .. 'on_end', unpack(holding))
   for i, id in ipairs(holding) do
-    local plan, own = { done = {} }, {}
+    keys[id], held[id] = {}, {}
     if brought[i] then
-      plan, own = endings_of(brought[i])
+      held[id] = endings_of(brought[i], keys[id]).done
     end
-    held[id], keys[id] = plan.done, own
-    for _, key in ipairs(own) do
+    for _, key in ipairs(keys[id]) do
       if records[key] == nil then
         wanted[#wanted + 1] = key
       end

@@ -1,8 +1,6 @@
--- needs: rows unit
+-- needs: bins unit
 -- The store's records: {data, version, expires or false, holder or false, bin}.  A record whose holder is leased is live
--- whatever its time.  Data travels as text in which each character is one byte, and is kept so: behind version, expiry
--- (-1: none), bin, and the holder with its length.
-local RECORD = '<I8i8I8I2c0'
+-- whatever its time.  Data travels as text in which each character is one byte, and is kept so.
 local EXACT = 2 ^ 53 -- from here on numbers have gaps: no sum gets there
 local records = {}
 
@@ -42,17 +40,6 @@ end
 local function live(key)
   local value = record_of(key)
   return value and not lapsed(value) and value
-end
-
--- When a record may be thrown away: its key is in the set of that second, 0 for never.  A longer life is rounded up by
--- more, so that a key which is written again and again is in the sets of few.
-local function bin_of(expires)
-  if not expires then
-    return 0
-  end
-  local _, doublings = math.frexp(math.max(expires - now, 0) / 1000)
-  local step = 2 ^ math.max(0, doublings - 6)
-  return math.ceil(expires / 1000 / step) * step
 end
 
 local function into_bin(key, before, after)

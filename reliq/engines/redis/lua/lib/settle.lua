@@ -1,8 +1,8 @@
 -- needs: finish plain held
 -- Settlements: {id, fence, owner, kind, reason, after, at, value, error, effects, follow-ups}, where value and error are
 -- numbers of arguments, or a run of many that are simply done, of the owner `by` unless it names one: {fence, ids, owner,
--- the number of the argument with the first one's value, effects of each}.  Answers: how many effects were skipped; -1
--- repeated; -2 stale.
+-- the number of the argument with the first one's value, effects of each, {ttl, key of each, data of each}}, the last where
+-- each completes one record of its own.  Answers: how many effects were skipped; -1 repeated; -2 stale.
 local KINDS = { done = IS_DONE, failed = IS_FAILED, dropped = IS_DROPPED }
 
 local function put_off(id, r, kind, item, err)
@@ -81,11 +81,14 @@ local function write_whole(whole, owner)
 end
 
 local function settle_run(run, by, answers)
-  local fence, ids, owner, first, effects = run[1], run[2], run[3] or by, run[4], run[5]
+  local fence, ids, owner, first, effects, puts = run[1], run[2], run[3] or by, run[4], run[5], run[6]
   local found, whole = call('HMGET', N .. 'message', unpack(ids)), { ids = {}, rows = {} }
   local held, keys = held_of(ids, found)
   for i = 1, #ids do
     local id, value, own = ids[i], first and first + i - 1, effects and effects[i]
+    if puts then
+      own = { { 'put', puts[2][i], puts[3][i], puts[1], id } }
+    end
     answers[#answers + 1] = done_at_once(id, found[i], owner, fence, held[id], keys[id], own, value, whole)
       or settle({ id, fence, owner, (first or own) and 'done', nil, nil, nil, value, nil, own })
   end

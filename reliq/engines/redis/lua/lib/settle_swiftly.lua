@@ -1,10 +1,17 @@
 -- needs: plain
 -- A whole batch on the common way, with few commands.  What cannot go this way is left as it was.
 
--- What is to be written of a run of messages that are simply done (settle.lua) and hold nothing; false: some do not fit.
+-- What is to be written of the records that these hold, and how; nothing: the long way must decide.
+local function freed_by(ids, puts, places)
+  -- needs: holdings
+  return free_swiftly(ids, puts, places), write_freed
+end
+
+-- What is to be written of a run of messages that are simply done (settle.lua); false: some do not fit.
 local function run_done(item, owner, seen)
-  local fence, ids, first = item[1], item[2], item[4]
+  local fence, ids, first, puts = item[1], item[2], item[4], item[6]
   local found, rows, values, gone = call('HMGET', N .. 'message', unpack(ids)), {}, {}, {}
+  local holding, places, freed, write_freed = {}, {}, nil, nil
   local last, row, at, valued, holds, line, before
   for i = 1, #ids do
     local id, raw = ids[i], found[i]
@@ -12,12 +19,15 @@ local function run_done(item, owner, seen)
       row, at, valued, holds = done_of(raw, owner, fence, first)
       last = raw
     end
-    if not raw or not row or holds or seen[id] then
+    if not raw or not row or seen[id] then
       return false
     end
     seen[id], rows[2 * i - 1], rows[2 * i] = true, id, row
     if valued then
       values[#values + 1], values[#values + 2] = id, ARGV[first + i - 1]
+    end
+    if holds or puts then
+      holding[#holding + 1], places[#holding + 1] = id, i
     end
     if at ~= before then
       line, before = gone[at] or {}, at
@@ -25,11 +35,20 @@ local function run_done(item, owner, seen)
     end
     line[#line + 1] = id
   end
-  return { owner, ids, rows, values, gone }
+  if #holding > 0 then
+    freed, write_freed = freed_by(holding, puts, places)
+    if not freed then
+      return false
+    end
+  end
+  return { owner, ids, rows, values, gone, freed, write_freed }
 end
 
-local function write_done(owner, ids, rows, values, gone)
+local function write_done(owner, ids, rows, values, gone, freed, write_freed)
   call('SREM', N .. 'held:' .. owner, unpack(ids))
+  if freed then
+    write_freed(freed)
+  end
   call('HSET', N .. 'message', unpack(rows))
   if #values > 0 then
     call('HSET', N .. 'value', unpack(values))
@@ -58,7 +77,7 @@ local function settle_swiftly(items, by)
   local waited = call('EXISTS', N .. 'waiting') == 1
   for i = 1, #runs do
     local ids = runs[i][2]
-    write_done(unpack(runs[i]))
+    write_done(unpack(runs[i], 1, 7))
     n = n + #ids
     for j = 1, waited and #ids or 0 do
       ended[#ended + 1] = ids[j]
