@@ -11,7 +11,7 @@ from reliq.ports.broker import Engine
 from reliq.ports.values import Delivery
 from reliq.testing.contracts.base import Contract, MovableClock
 from reliq.testing.contracts.bench import Bench, Hand, Kind, follow, on_end, told, verdict, witness
-from reliq.wire.message import Add, CancelMessage, Ending, Put, Remove
+from reliq.wire.message import Add, CancelMessage, Ending, Put, Remove, Touch
 
 ID = "m"
 FAR = 1_000_000
@@ -230,6 +230,18 @@ class Endings(Contract):
         bench.hand().one()
         bench.cancel(ID)
         assert (bench.value("lock"), bench.value("n")) == (b"", None)
+
+    @pytest.mark.parametrize("effect", [Touch("lock", 9_000, holder=ID), Remove("lock", holder=ID)])
+    def test_a_record_whose_time_was_over_before_the_end_is_no_more(
+        self, bench: Bench, clock: MovableClock, effect: Touch | Remove
+    ) -> None:
+        """Its message had it while it was leased, and it ends with that."""
+        lock = Add("lock", ttl=1_000, holder=ID)
+        hand, delivery = bench.leased(ID, guards=[lock], on_end=(on_end("done", effect),))
+        clock.advance(2)
+        assert bench.value("lock") == b""
+        assert hand.settle(delivery).skipped == 1
+        assert bench.value("lock") is None
 
     def test_a_repeated_end_frees_nothing_twice(self, bench: Bench) -> None:
         hand, delivery = bench.leased(on_end=(on_end("any", witness("n")),))

@@ -4,10 +4,14 @@
 local MANY = 3000 -- keys; a command takes about 8000 arguments
 local NOTHING = {}
 
--- Whether a record is held by this message, which is leased: so it is live.
+-- Whether a record is held by this message, and its time is not over: it was live as long as the message was leased.
 local function is_of(raw, id)
   local low, high = raw:byte(HOLDER_AT, HOLDER_AT + 1)
-  return low + 256 * high == #id and raw:sub(HOLDER_AT + 2, HOLDER_AT + 1 + #id) == id
+  if low + 256 * high ~= #id or raw:sub(HOLDER_AT + 2, HOLDER_AT + 1 + #id) ~= id then
+    return false
+  end
+  local expires = struct.unpack('<i8', raw, EXPIRES_AT)
+  return expires < 0 or expires > now
 end
 
 -- The effects of a plan, if they only remove records of the message's own, or let them live on; else false.
