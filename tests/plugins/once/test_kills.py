@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from reliq.plugins import open_engine
+from reliq.ports import records
 from reliq.ports.values import LIVE
 from reliq.testing.faults import Fleet, Journal, Killer
 from reliq.testing.faults.check import all_records
@@ -65,7 +66,14 @@ def kill_workers(
                 journal=Journal(folder / "journal"),
                 after=fleet.replace,
             ) as killer:
-                for start in range(0, calls, 100):
+                deadline = time.monotonic() + timeout
+                start = 0
+                while start < calls or killer.acted < min(kills, 3):
+                    if start >= calls:  # the work was done before enough were killed
+                        keys += range(start, start + 100)
+                        while engine.depth(shop.app.conf.default_queue).ready > 200:
+                            assert time.monotonic() < deadline, fleet.log()[-3000:]
+                            time.sleep(0.05)  # other processes work meanwhile
                     batch = [{"n": key, "load": load} for key in keys[start : start + 100]]
                     for key, handle in zip(
                         keys[start:], shop.app.publish_many(shop.work, batch), strict=False
@@ -75,16 +83,16 @@ def kill_workers(
                             rejected += 1
                         else:
                             accepted[handle.id] = key
-                deadline = time.monotonic() + timeout
+                    start += 100
+                    assert time.monotonic() < deadline, f"only {killer.acted} were killed"
                 while any(engine.depth(queue) for queue in engine.queues()):
                     assert time.monotonic() < deadline, fleet.log()[-3000:]
                     time.sleep(0.2)  # other processes work meanwhile
             fleet.stop()
-        assert killer.acted >= min(kills, 3)
-        records = {record.id: record for record in all_records(engine)}
-        lost = [id for id in accepted if id not in records or records[id].state != "done"]
-        assert lost == [] and records.keys() == accepted.keys()
-        assert not [r for r in records.values() if r.state in LIVE] and engine.audit().balanced
+        ended = {record.id: record for record in all_records(engine)}
+        lost = [id for id in accepted if id not in ended or ended[id].state != "done"]
+        assert lost == [] and ended.keys() == accepted.keys()
+        assert not [r for r in ended.values() if r.state in LIVE] and engine.audit().balanced
         assert sorted(records(engine, "once")) == [] and rejected > 0
         assert {accepted[id] for id in accepted} == set(keys), "a key was called and never ran"
     finally:
