@@ -1,22 +1,31 @@
--- needs: records
--- Records whose time is over go, at most `limit`; those of a holder that is leased are looked at again later.
-local LATER = 60000 -- ms
+-- needs: records write
+-- Records whose time is over go, at most `limit`; not those whose holder is leased, which are looked at each time.
+
+local function purge_bin(bin, limit)
+  local keys = call('SRANDMEMBER', N .. 'lapsing:' .. bin, limit)
+  fetch_records(keys)
+  for _, key in ipairs(keys) do
+    local value = records[key]
+    if not value then
+      set('lapsing:' .. bin, key, false) -- it was deleted beside us
+    elseif lapsed(value) then
+      erase(key)
+    elseif value[3] and value[3] <= now then
+      write_record(key, value, HELD)
+    end
+  end
+  return #keys
+end
 
 local function purge_lapsed(limit)
-  for _, bin in ipairs(call('ZRANGEBYSCORE', N .. 'lapsing', '-inf', math.floor(now / 1000), 'LIMIT', 0, 100)) do
-    local name = N .. 'lapsing:' .. bin
-    local keys = limit > 0 and call('SPOP', name, limit) or {}
-    limit = limit - #keys
-    fetch_records(keys)
-    for _, key in ipairs(keys) do
-      local value = records[key]
-      if value and lapsed(value) then
-        erase(key)
-      elseif value then
-        write_record(key, value, bin_of(now + LATER))
-      end
-    end
-    if call('EXISTS', name) == 0 then
+  local second = math.floor(now / 1000)
+  local bins = call('ZRANGEBYSCORE', N .. 'lapsing', '-inf', second, 'LIMIT', 0, 100)
+  for _, bin in ipairs(bins) do
+    limit = limit - (limit > 0 and purge_bin(bin, limit) or 0)
+  end
+  write()
+  for _, bin in ipairs(bins) do
+    if call('EXISTS', N .. 'lapsing:' .. bin) == 0 then
       call('ZREM', N .. 'lapsing', bin)
     end
   end
