@@ -83,7 +83,7 @@ def record(items: Sequence[pytest.Item], server: RedisServer, run: Callable[[pyt
     """Run each of these; `run` gives how it failed, '' for not at all.  `RuntimeError` for a test that fails."""
     reach = Reach()
     whole = scripts.source_of
-    scripts.source_of = lambda name: (REACH if name == "lib/base" else "") + watched(name, whole(name))
+    scripts.source_of = lambda name: ("" if name.startswith("lib/") else REACH) + watched(name, whole(name))
     scripts.script.cache_clear()
     with _servers_of_their_own() as others:
         read = 0
