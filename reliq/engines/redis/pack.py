@@ -117,7 +117,9 @@ def settlements(
             owner = None if receipt.owner == by else receipt.owner
             values = first + len(arguments) - 1 if valued else None
             columns: Any = None if put is None else (put.ttl, [], [])
-            items.append((receipt.fence, [receipt.id], owner, values, [] if acts == "many" else None, columns))
+            items.append(
+                (receipt.fence, [receipt.id], owner, values, [] if acts == "many" else None, columns)
+            )
         if put is not None:
             items[-1][5][1].append(put.key)
             items[-1][5][2].append(put.value.decode("latin-1"))
