@@ -84,8 +84,8 @@ PATCHES = (
     Patch(
         "the completion is written beside the settlement and not with it",
         "middleware.py",
-        "                ctx.with_settlement(effect)\n",
-        "                ctx.store.apply((), (effect,))\n",
+        "            ctx.with_settlement(effect)\n",
+        "            ctx.store.apply((), (effect,))\n",
         unit("lost_its_message"),
     ),
     Patch(
@@ -175,10 +175,11 @@ PATCHES = (
     Patch(
         "a worker builds the key from the arguments that arrived",
         "middleware.py",
-        "        plan = Plan.of(ctx.headers, ctx.id)\n        if plan is None:\n            return None\n",
-        "        plan = Plan.of(ctx.headers, ctx.id)\n        if plan is None:\n            return None\n"
+        "        plan = running.note(ctx).plan\n        if plan is None:\n            return None\n",
+        "        plan = running.note(ctx).plan\n        if plan is None:\n            return None\n"
         "        made = self.key_of(ctx.task, ctx.args, ctx.kwargs)\n"
-        "        plan = Plan(1, ctx.id, made or plan.key, *(getattr(plan, f) for f in plan.__struct_fields__[3:]))\n",
+        "        values = (getattr(plan, f) for f in plan.__struct_fields__[3:])\n"
+        "        plan = running.note(ctx).plan = type(plan)(1, ctx.id, made or plan.key, *values)\n",
         unit("not_where_it_arrives"),
     ),
     Patch(
