@@ -333,13 +333,17 @@ def test_unlock_before_run_takes_a_later_call_s_lock_from_nobody(bench):
 
     def body():
         if not again:
-            again.append(work.delay())
-        return Retry(5) if len(again) == 1 and not again.append(1) else None
+            again.append(work.apply_async(countdown=60))
+            return Retry(5)
+        return None
 
     work = bench.task(body, once={"unlock_before_run": True})
     first = work.delay()
     bench.harness.run_one()
     assert bench.locks() == [again[0].id] and first.state == "RETRY"
+    bench.clock.advance(5)
+    bench.harness.run_one()  # whose start would let go of its own lock
+    assert bench.locks() == [again[0].id] and first.state == "SUCCESS"
 
 
 def test_the_same_id_again_is_the_same_message_not_a_second_one(bench):
