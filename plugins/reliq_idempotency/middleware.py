@@ -47,6 +47,7 @@ class Idempotency(Middleware):
 
     name = "idempotency"
     options = frozenset({"idempotency", _KEY})
+    settled_on = frozenset({"stale"})
 
     def __init__(self, **options: Unpack[Given]) -> None:
         self.defaults = Idempotent().over(options, where="Idempotency(...)")

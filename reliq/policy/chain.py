@@ -17,15 +17,26 @@ logger = logging.getLogger("reliq.middleware")
 
 
 class Hook:
-    """One overridden hook: the call, whose it is, how deep it stands, and whether its errors only get logged."""
+    """One overridden hook: the call, whose it is, how deep it stands, and whether its errors only get logged.
 
-    __slots__ = ("call", "depth", "name", "observer")
+    answers  of which its `settled` is told; None: all
+    """
 
-    def __init__(self, call: Callable[..., Any], name: str, depth: int, observer: bool) -> None:
+    __slots__ = ("answers", "call", "depth", "name", "observer")
+
+    def __init__(
+        self,
+        call: Callable[..., Any],
+        name: str,
+        depth: int,
+        observer: bool,
+        answers: frozenset[str] | None = None,
+    ) -> None:
         self.call = call
         self.name = name
         self.depth = depth
         self.observer = observer
+        self.answers = answers
 
 
 class Chain:
@@ -40,6 +51,7 @@ class Chain:
         "prerun",
         "publish",
         "settled",
+        "settled_applied",
         "settling",
     )
 
@@ -50,7 +62,7 @@ class Chain:
 
         def hooks(name: str) -> tuple[Hook, ...]:
             return tuple(
-                Hook(getattr(m, name), m.name, depth, isinstance(m, observer))
+                Hook(getattr(m, name), m.name, depth, isinstance(m, observer), m.settled_on)
                 for depth, m in enumerate(self.middleware)
                 if getattr(type(m), name) is not getattr(base, name)
             )
@@ -62,6 +74,11 @@ class Chain:
         self.failure = hooks("failure")[::-1]
         self.settling = hooks("settling")[::-1]
         self.settled = hooks("settled")[::-1]
+        self.settled_applied = self.told_of("applied")
+
+    def told_of(self, answer: str) -> tuple[Hook, ...]:
+        """The `settled` hooks that hear of such an answer."""
+        return tuple(hook for hook in self.settled if hook.answers is None or answer in hook.answers)
 
     def enter(self, ctx: Any) -> tuple[BaseException | None, int]:
         """Run `prerun`, outermost first: the verdict or error that ended it early, and how many were entered."""

@@ -172,7 +172,7 @@ class Runner:
                     return self._conclude(job, None, early, ran=False)
             value: Any = None
             error: BaseException | None = None
-            began = time.perf_counter() if chain.settled else None
+            began = time.perf_counter() if chain.settled_applied else None
             try:
                 if chain.around:
                     value, error = self._around(job)
@@ -439,10 +439,19 @@ class Runner:
         else:
             logger.info("task %s (%s): %r", job.task.name, job.ctx.id, verdict, extra=extra)
 
-    def settled(self, job: Job, answer: Settled) -> None:
-        """Tell the `settled` hooks how the transition went; costs nothing where there are none."""
+    def settled(self, job: Job | Delivery, answer: Settled, settlement: Settlement | None = None) -> None:
+        """Tell the `settled` hooks how the transition went; costs nothing where there are none.
+
+        A delivery stands for a run that nothing was kept of: `settlement` says how it ended.
+        """
+        if isinstance(job, Delivery):
+            opened = self.open(job)
+            if settlement is None or not isinstance(opened, Job):
+                return
+            job, opened.verdict = opened, _verdict_of(settlement)
         chain = job.chain
-        if not chain.settled:
+        hooks = chain.settled_applied if answer.status == "applied" else chain.told_of(answer.status)
+        if not hooks:
             return
         verdict = job.verdict or _DONE
         state = {"retry": "due", "snooze": "due"}.get(decide.class_of(verdict), decide.class_of(verdict))
@@ -457,7 +466,7 @@ class Runner:
             error=job.error,
             duration=job.duration,
         )
-        chain.tell(chain.settled, job.entered, job.ctx, outcome)
+        chain.tell(hooks, job.entered, job.ctx, outcome)
 
 
 _DONE = Done()
@@ -476,6 +485,19 @@ async def _aside(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> tup
         except asyncio.CancelledError:
             cancelled = True
     return work.result(), cancelled
+
+
+def _verdict_of(settlement: Settlement) -> Verdict:
+    """What was asked for; a result and an error are not known any more."""
+    reason, after = settlement.reason, (settlement.after or 0) / 1000
+    verdicts: dict[str, Callable[[], Verdict]] = {
+        "done": Done,
+        "failed": lambda: Fail(reason or ""),
+        "dropped": lambda: Drop(reason or ""),
+        "retry": lambda: Retry(after, reason=reason),
+        "snooze": lambda: Snooze(after, reason=reason),
+    }
+    return verdicts[settlement.kind]()
 
 
 def _takes_result(endings: tuple[Ending, ...]) -> bool:

@@ -17,7 +17,7 @@ import msgspec
 from reliq.errors import BrokerFull, BrokerUnavailable
 from reliq.policy.decide import storable, text_of
 from reliq.ports.broker import Broker
-from reliq.ports.values import ErrorInfo, Settled, Settlement
+from reliq.ports.values import Delivery, ErrorInfo, Settled, Settlement
 from reliq.worker.board import Board
 from reliq.worker.outage import Outage
 
@@ -29,7 +29,8 @@ _UNSETTLED = "the verdict could not be stored"
 _MOST = 500  # characters of the broker's error in the reason
 
 
-#: A settlement, the job of whose end hooks are told (None: there is none, or nobody is), its place on the board.
+#: A settlement, the job of whose end hooks are told (its delivery, where they only hear of what was not applied; None:
+#: there is none, or nobody is told), its place on the board.
 Finished: TypeAlias = tuple[Settlement, Any, int]
 
 
@@ -71,16 +72,16 @@ class Settler:
     def answered(self, items: Sequence[Finished], answers: Sequence[Settled]) -> None:
         """The broker has heard these; tell the runner, free the board."""
         told, free = self._runner.settled, self._board.free
-        for (_, job, index), answer in zip(items, answers, strict=True):
+        for (settlement, job, index), answer in zip(items, answers, strict=True):
             if answer.status == "stale":
                 logger.warning(
                     "settlement of %s refused: this worker no longer holds it",
                     answer.id,
                     extra={"event": "stale", "id": answer.id},
                 )
-            if job is not None:
+            if job is not None and (type(job) is not Delivery or answer.status != "applied"):
                 try:
-                    told(job, answer)
+                    told(job, answer, settlement)
                 except Exception:
                     logger.exception("telling the end of %s failed", answer.id)
             free(index)
