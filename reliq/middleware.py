@@ -49,8 +49,10 @@ class Middleware:
     name            shown by `reliq tasks`, matched by `requires_outer`; defaults to the class's name in lower case
     options         task and call options this middleware owns; a misspelt one fails where the task is defined
     requires_outer  names that, where present in the chain, must stand outside this one; checked at start
-    settled_on      answers of which its `settled` is told: applied, repeated, stale; None: all.  Without `applied` it
-                    costs a run nothing; its context is then made anew, without the run's `state`, value and error
+    settled_on      answers of which its `settled` is told: applied, repeated, stale; None: all
+
+    Without `applied` a `settled` hook costs a run nothing; its context is then made anew, without the run's `state`, value
+    and error.
     """
 
     name: str = "middleware"

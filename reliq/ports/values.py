@@ -130,10 +130,10 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     live        False: the owner is dead or unknown; there are no deliveries, and never will be for this owner
     next_due    the earliest due time among the queues asked for, when nothing was ready
     wants_alone a charged message waits for a process that holds nothing: drain, then claim again
-    anew        the broker was reached anew since the owner's last claim (a fail-over, a crash), and may have forgotten,
-                or it gave the owner something that has not arrived
+    anew        what the owner holds may differ from what it has in hand
 
-    Where `anew` is true, compare `held` with what is in hand, and give back the rest.
+    The broker was reached anew since the owner's last claim (a fail-over, a crash) and may have forgotten, or it gave the
+    owner something that has not arrived.  Then compare `held` with what is in hand, and give back the rest.
     """
 
     settled: tuple[Settled, ...] = ()
