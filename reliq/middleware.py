@@ -51,8 +51,8 @@ class Middleware:
     requires_outer  names that, where present in the chain, must stand outside this one; checked at start
     settled_on      answers of which its `settled` is told: applied, repeated, stale; None: all
 
-    Without `applied` a `settled` hook costs a run nothing; its context is then made anew, without the run's `state`, value
-    and error.
+    Without `applied` a `settled` hook costs a run nothing; its context is then made anew, without the run's `state`,
+    value and error.
     """
 
     name: str = "middleware"

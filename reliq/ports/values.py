@@ -132,8 +132,8 @@ class Claimed(msgspec.Struct, frozen=True, gc=False):
     wants_alone a charged message waits for a process that holds nothing: drain, then claim again
     anew        what the owner holds may differ from what it has in hand
 
-    The broker was reached anew since the owner's last claim (a fail-over, a crash) and may have forgotten, or it gave the
-    owner something that has not arrived.  Then compare `held` with what is in hand, and give back the rest.
+    The broker was reached anew since the owner's last claim (a fail-over, a crash) and may have forgotten, or it gave
+    the owner something that has not arrived.  Then compare `held` with what is in hand, and give back the rest.
     """
 
     settled: tuple[Settled, ...] = ()
