@@ -95,7 +95,7 @@ def _lateness_while_busy(rig: Rig, side: Side) -> None:
 
 def _drain_rate(rig: Rig, side: Side) -> float:
     """As measured in this run, or as known."""
-    known = known_rates.get(side.name, {}).get("drain, 1 process", 50_000)
+    known = known_rates.get(side.name, {}).get("drain, 1 process", 120_000)
     return rig.figures.get(f"drain, 1 process, {side.name}") or known
 
 
