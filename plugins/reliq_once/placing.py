@@ -79,9 +79,8 @@ class Place:
         ctx.headers[HEADER] = write(msgspec.structs.replace(ticket, first=first)).decode()
         ctx.with_publish(guard)
         again = plain
-        if (
-            first
-        ):  # a call that meets the replayed message begins a burst of its own, as after that message's start
+        if first:
+            # A call that meets the replayed message begins a burst of its own, as after that message's start.
             again = msgspec.structs.replace(plain, value=write(msgspec.structs.replace(record, first=0)))
         ctx.on_replay(again)
         if ticket.newest and ticket.frees == "s":

@@ -84,13 +84,9 @@ class Chain:
         """Run `prerun`, outermost first: the verdict or error that ended it early, and how many were entered."""
         for hook in self.prerun:
             try:
-                answer = hook.call(ctx)
-                verdict = None if answer is None else judged(hook, answer)
-            except BaseException as raised:
-                try:
-                    verdict = judged_raised(hook, raised)
-                except BaseException as error:
-                    return error, hook.depth
+                verdict = call(hook, ctx)
+            except BaseException as error:
+                return error, hook.depth
             if verdict is not None:
                 return verdict, hook.depth + 1
         return None, len(self.middleware)
@@ -143,23 +139,15 @@ def call(hook: Hook, *args: Any) -> Verdict | None:
     """The hook's verdict, returned or raised; an observer's error is logged, and its verdict ignored."""
     try:
         answer = hook.call(*args)
-    except BaseException as raised:
-        return judged_raised(hook, raised)
-    return None if answer is None else judged(hook, answer)
-
-
-def judged_raised(hook: Hook, raised: BaseException) -> Verdict | None:
-    """What a hook's raising means; it is raised again where it is the run's own error."""
-    if isinstance(raised, Verdict):
-        return judged(hook, raised)
-    if hook.observer and isinstance(raised, Exception):
-        _logged(hook, raised)
+    except Verdict as verdict:
+        answer = verdict
+    except Exception as error:
+        if not hook.observer:
+            raise
+        _logged(hook, error)
         return None
-    raise raised
-
-
-def judged(hook: Hook, answer: object) -> Verdict | None:
-    """The verdict that a hook's answer is; an observer decides nothing."""
+    if answer is None:
+        return None
     if hook.observer:
         logger.warning("observer %r gave %r in %s: it decides nothing", hook.name, answer, hook.call.__name__)
         return None

@@ -32,9 +32,7 @@ LONG = 0.05  # one task has run so long: its unstarted neighbours go elsewhere
 STALLED = 1.0  # nothing runs, nothing starts, yet deliveries wait
 START = 300.0  # for a child to import the app, which may load a model
 PATIENCE = 5.0  # between the request to stop and the kill
-SETTLE = (
-    1.5  # after the grace, for what has run to be settled; a second and a half is then left for the burial
-)
+SETTLE = 1.5  # after the grace, for what has run to be settled; as much is then left for the burial
 
 
 def over_limit(running: Sequence[Running], owner: str, now: float) -> list[Settlement]:

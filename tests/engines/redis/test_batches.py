@@ -7,19 +7,11 @@ import pytest
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
 from reliq.ports.values import Settlement
-from reliq.testing.servers import RedisServer
-from tests.engines.redis.conftest import Connect, publish
+from tests.engines.redis.conftest import publish
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def engine(connected: Connect, server: RedisServer, clock: VirtualClock) -> RedisEngine:
-    engine = connected(server.url, clock=clock)
-    assert isinstance(engine, RedisEngine)
+def engine(engine: RedisEngine) -> RedisEngine:
     engine.register("owner", 3600)
     return engine
 

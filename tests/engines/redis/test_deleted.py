@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
 from reliq.testing.servers import RedisServer
 from tests.engines.redis.conftest import Connect, drain, publish
@@ -36,14 +37,8 @@ KEYS = [
 
 
 @pytest.fixture
-def clock() -> VirtualClock:
-    return VirtualClock()
-
-
-@pytest.fixture
-def engine(connected: Connect, server: RedisServer, clock: VirtualClock) -> Any:
+def engine(engine: RedisEngine, clock: VirtualClock) -> RedisEngine:
     """Has messages in every state that waits, one of them charged, and three leased."""
-    engine = connected(server.url, clock=clock)
     for n in range(3):
         publish(engine, f"charged-{n}")
     engine.register("crashed", 60.0)
