@@ -177,17 +177,23 @@ def test_a_claim_that_was_served_is_not_woken_for_another_queue(server: RedisSer
     assert second.ids() == [two]
 
 
-def test_what_is_handed_to_a_claim_that_is_over_is_heard_of_at_once(
-    server: RedisServer, bench: Bench
-) -> None:
-    """A fail-over, or a restart from a snapshot, may bring a name back that was taken off the list."""
-    hand = bench.hand()
+def waiting_again(server: RedisServer, bench: Bench, hand: Hand) -> tuple[Waiting, str, str]:
+    """A claim that waits after one that is over; what stood of that one on the list, and what stands of it."""
     first = Waiting(server, hand)
     (past,) = idle(server)
     bench.engine.wake(hand.name)
     assert first.ids() == []
     second = Waiting(server, hand)
     (present,) = idle(server)
+    return second, past, present
+
+
+def test_what_is_handed_to_a_claim_that_is_over_is_heard_of_at_once(
+    server: RedisServer, bench: Bench
+) -> None:
+    """A fail-over, or a restart from a snapshot, may bring a name back that was taken off the list."""
+    hand = bench.hand()
+    second, past, present = waiting_again(server, bench, hand)
     server.do("SREM", "{reliq:shop}:idle:q", present)
     server.do("SADD", "{reliq:shop}:idle:q", past)
     one = bench.publish()
@@ -211,12 +217,7 @@ def test_one_that_comes_behind_it_says_so_too(
     hand = bench.hand()
     bench.publish("known")
     hand.settle(hand.one())
-    first = Waiting(server, hand)
-    (past,) = idle(server)
-    bench.engine.wake(hand.name)
-    assert first.ids() == []
-    second = Waiting(server, hand)
-    (present,) = idle(server)
+    second, past, present = waiting_again(server, bench, hand)
     link: Any = bench.engine._server._link  # type: ignore[attr-defined]
     with link._state:
         calls = list(link._listening)
