@@ -13,6 +13,7 @@ def namespace(app: str, prefix: str = PREFIX) -> str:
     """`{reliq:shop}:`; what follows the colon is named in the scripts, by `lua/lib`.
 
     message born payload value error story on_end  (hashes by id)   all that is kept of a message
+    later                            (hash)    rows and payloads of messages that wait for their time as published
     ready: charged: due:    + queue  (sorted)  what waits, by priority and place or by due time
     held: stop:             + owner  (sets)    what is leased to it, what of it was asked to stop
     expiring gone failed tomb        (sorted)  ids by the end of their time

@@ -14,6 +14,7 @@ from tests.engines.redis.conftest import Connect, drain, publish
 KEYS = [
     "message",
     "born",
+    "later",
     "payload",
     "story",
     "on_end",

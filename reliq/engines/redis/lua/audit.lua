@@ -16,5 +16,5 @@ end
 for i = 1, 4 do
   book[i] = tonumber(book[i]) or 0
 end
-local records = call('HLEN', N .. 'message')
+local records = call('HLEN', N .. 'message') + call('HLEN', N .. 'later')
 return cmsgpack.pack({ book[1], ready, due, held, book[2], book[3], book[4], records })

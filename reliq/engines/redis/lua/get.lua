@@ -22,4 +22,4 @@ for _, step in ipairs(steps) do
 end
 local value = r[HAS_VALUE] == 1 and read('value', id)
 local err = r[HAS_ERROR] == 1 and read('error', id)
-return { raw, read('payload', id), value, err, steps }
+return { raw, asleep[id] or read('payload', id), value, err, steps }

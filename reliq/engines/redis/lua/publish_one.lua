@@ -9,7 +9,7 @@ local HANDED = '<BI8I8I8I8I4I4' -- what a push says first (claims.py)
 local NEW = '\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0'
 local id, queue, payload = ARGV[2], ARGV[3], ARGV[6]
 local ends = call('ZSCORE', N .. 'tomb', id)
-if ends and tonumber(ends) > now then
+if ends and tonumber(ends) > now or call('HEXISTS', N .. 'later', id) == 1 then
   return 0
 end
 -- A full server refuses this one: nothing has been said to anybody yet.

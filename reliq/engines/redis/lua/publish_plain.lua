@@ -13,6 +13,7 @@ for i = 1, #runs do
   end
 end
 local found = call('HMGET', N .. 'message', unpack(ids))
+local later = call('EXISTS', N .. 'later') == 1 and call('HMGET', N .. 'later', unpack(ids)) or {}
 local tombs = call('EXISTS', N .. 'tomb') == 1
 local book = call('HMGET', N .. 'book', 'accepted', 'place')
 local accepted, place = tonumber(book[1]) or 0, tonumber(book[2]) or 0
@@ -30,7 +31,7 @@ for i = 1, #runs do
     at = at + 1
     local id = ids[at]
     local ends = tombs and call('ZSCORE', N .. 'tomb', id)
-    if found[at] or seen[id] or (ends and tonumber(ends) > now) then
+    if found[at] or later[at] or seen[id] or (ends and tonumber(ends) > now) then
       answers[at] = 1
     else
       n, seen[id], answers[at] = n + 1, true, 0

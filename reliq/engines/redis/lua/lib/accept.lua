@@ -1,5 +1,7 @@
 -- needs: moves newborn
 -- A new message.
+local SMALL = 1024 -- bytes of a payload that go where the message goes while it waits for its time
+
 local function known(id)
   if row(id) then
     return true
@@ -13,7 +15,11 @@ local function accept(item, payload)
   local place = due > now and 0 or number('place')
   local r = { struct.unpack(LAYOUT, newborn(item, due, place, number('accepted'))) }
   rows[id] = r
-  hash('payload', id, payload)
+  if r[STATE] == IS_DUE and #payload <= SMALL then
+    asleep[id] = payload
+  else
+    hash('payload', id, payload)
+  end
   if on_end ~= '' then
     hash('on_end', id, ARGV[on_end] or raw(on_end))
   end

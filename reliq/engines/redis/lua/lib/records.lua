@@ -92,12 +92,12 @@ end
 
 -- When the message that this step is about is due; none: now.
 local function due_at(id)
-  local r = id and rows[id]
-  if r then
-    return r[DUE]
+  local born = id and not rows[id] and (borns[id] or read('born', id))
+  if born then
+    return (struct.unpack('<I8', born, DUE_AT))
   end
-  local born = id and (borns[id] or read('born', id))
-  return born and struct.unpack('<I8', born, DUE_AT) or now
+  local r = id and row(id)
+  return r and r[DUE] or now
 end
 
 local function until_(ttl, from_due, id)

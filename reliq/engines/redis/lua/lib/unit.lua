@@ -2,7 +2,8 @@
 -- What a script has read and what it is about to write.  Nothing is written before everything was checked; then what
 -- frees memory goes first, so that a full server lets settlements through, and then the rest.
 local NAMES = { [0] = 'ready', [2] = 'due', [3] = 'leased', [4] = 'done', [5] = 'failed', [6] = 'dropped' }
-local raws, borns, rows, touched = {}, {}, {}, {}
+local raws, borns, laters, rows, touched = {}, {}, {}, {}, {}
+local asleep = {} -- payloads of those that stand in `later`
 local hashes, zsets, sets, lists = {}, {}, {}, {} -- by name, without the namespace
 local frees, adds = {}, {} -- whole commands: { command, name, arguments }
 local endings, book = {}, nil
@@ -42,10 +43,33 @@ end
 local function fetch(ids)
   if #ids > 0 then
     local found, born = call('HMGET', N .. 'message', unpack(ids)), call('HMGET', N .. 'born', unpack(ids))
+    local missing = {}
     for i = 1, #ids do
       raws[ids[i]], borns[ids[i]] = found[i], born[i]
+      if not found[i] then
+        missing[#missing + 1] = ids[i]
+      end
+    end
+    local packed = #missing > 0 and call('EXISTS', N .. 'later') == 1 and call('HMGET', N .. 'later', unpack(missing))
+    for i = 1, #missing do
+      laters[missing[i]] = packed and packed[i] or false
     end
   end
+end
+
+-- The row of a message in `later`, where it waits for its time as it was published: one string has both parts of its row
+-- and its payload.  False: it does not stand there.
+local function row_of_later(id)
+  local packed = laters[id]
+  if packed == nil then
+    packed = read('later', id)
+  end
+  if not packed then
+    return false
+  end
+  local size, at = struct.unpack('<I4', packed)
+  asleep[id] = packed:sub(at + size)
+  return packed:sub(at, at + size - 1)
 end
 
 -- Both parts of a row, or false.
@@ -54,10 +78,11 @@ local function whole(id)
   if raw == nil then
     raw = read('message', id)
   end
-  if raw and not born then
-    born = read('born', id)
+  if not raw then
+    return row_of_later(id)
   end
-  return raw and born and raw .. born
+  born = born or read('born', id)
+  return born and raw .. born
 end
 
 -- The row of a message as this script has it, or false.

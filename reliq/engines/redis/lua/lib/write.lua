@@ -67,12 +67,27 @@ local function run(commands)
   end
 end
 
+-- What waits for its time as it was published stands by itself: however many do, the others cost no more for it.
+local function write_row(id, r)
+  local first, born = struct.pack(MESSAGE, unpack(r, 1, COLUMNS)), struct.pack(BORN, unpack(r, PUBLISHED, ALL))
+  local payload = asleep[id]
+  if payload and r[STATE] == IS_DUE then
+    hash('later', id, struct.pack('<I4', #first + #born) .. first .. born .. payload)
+    return
+  end
+  hash('message', id, first)
+  hash('born', id, born)
+  if payload then
+    hash('later', id, false)
+    hash('payload', id, payload)
+    asleep[id] = nil
+  end
+end
+
 -- Write what was gathered; a script that reads structures again calls this first.
 local function write()
   for id in pairs(touched) do
-    local r = rows[id]
-    hash('message', id, struct.pack(MESSAGE, unpack(r, 1, COLUMNS)))
-    hash('born', id, struct.pack(BORN, unpack(r, PUBLISHED, ALL)))
+    write_row(id, rows[id])
   end
   run(frees)
   local members, scores, fields = each(sets, 'SREM'), each(zsets, 'ZREM'), fields_of()
