@@ -121,7 +121,7 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
 
     id: str
     status: Literal["applied", "repeated", "stale"]
-    skipped: int = 0  # effects that found nothing they may act on
+    skipped: int = 0  # of its own effects (not those of `on_end`): what found nothing it may act on
 
 
 class Claimed(msgspec.Struct, frozen=True, gc=False):

@@ -22,21 +22,19 @@ def settle_one(memory: Memory, settlement: Settlement) -> Settled:
     return Settled(receipt.id, "stale")
 
 
-def finish(memory: Memory) -> int:
-    """Apply `on_end` of all that ended in this step, also of what that ends; how many effects were skipped.
+def finish(memory: Memory) -> None:
+    """Apply `on_end` of all that ended in this step, also of what that ends.
 
     Whatever ends a message, this follows in the same step (rule 4): no lock outlives its message.
     """
-    skipped = 0
     pending = memory.messages.to_finish
     while pending:
         message, state, value = pending.popleft()
         for ending in message.envelope.on_end:
             if ending.on in (state, "any"):
-                skipped += apply_effects(memory, ending.effects, message.due)
+                apply_effects(memory, ending.effects, message.due)
                 for after in ending.follow_ups:
                     follow_up(memory, after, message.id, value)
-    return skipped
 
 
 def _apply(memory: Memory, message: Message, settlement: Settlement) -> int:
@@ -50,7 +48,8 @@ def _apply(memory: Memory, message: Message, settlement: Settlement) -> int:
     skipped = apply_effects(memory, settlement.effects, message.due)
     for after in settlement.follow_ups:
         follow_up(memory, after, message.id, settlement.value)
-    return skipped + finish(memory)
+    finish(memory)
+    return skipped
 
 
 def _put_off(memory: Memory, message: Message, settlement: Settlement) -> None:

@@ -80,7 +80,8 @@ class MemoryStore(Steps):
                 return Applied(False, found)
             take(memory, guards, memory.messages.now)
             skipped = apply_effects(memory, effects, memory.messages.now)
-            return Applied(True, skipped=skipped + finish(memory))
+            finish(memory)
+            return Applied(True, skipped=skipped)
 
     def index_due(self, index: str, *, before: int, limit: int = 100) -> list[tuple[str, int]]:
         with self._step() as memory:

@@ -78,16 +78,14 @@ class Endings:
             envelope = _filled(follow_up, parent, result)
             insert(self._step, envelope, encode(envelope, limit=1 << 62))
 
-    def finish(self) -> int:
-        """Apply `on_end` of all that ended, also of what that ends; how many effects were skipped."""
-        skipped = 0
+    def finish(self) -> None:
+        """Apply `on_end` of all that ended, also of what that ends."""
         while self._pending:
             row, kind, value = self._pending.popleft()
             for ending in decode_endings(row.on_end):
                 if ending.on in (kind, "any"):
-                    skipped += self.apply(ending.effects, row.due)
+                    self.apply(ending.effects, row.due)
                     self.follow(ending.follow_ups, row.id, value)
-        return skipped
 
 
 def _filled(follow_up: FollowUp, parent: str, result: bytes | None) -> Envelope:

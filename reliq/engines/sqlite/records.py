@@ -105,7 +105,8 @@ def _apply(step: Step, guards: Sequence[Guard], effects: Sequence[Effect]) -> Ap
     endings = Endings(step)
     take(step, guards, step.now, endings)
     skipped = endings.apply(effects, step.now)
-    return Applied(True, skipped=skipped + endings.finish())
+    endings.finish()
+    return Applied(True, skipped=skipped)
 
 
 def _put(step: Step, key: str, data: bytes, ttl: float | None, holder: str | None) -> Value:

@@ -84,7 +84,8 @@ def _apply(step: Step, row: Row, settlement: Settlement) -> int:
         endings.end(row, kind, settlement.reason, value=value, error=settlement.error, settled=row.fence)
     skipped = endings.apply(settlement.effects, due)
     endings.follow(settlement.follow_ups, row.id, settlement.value)
-    return skipped + endings.finish()
+    endings.finish()
+    return skipped
 
 
 def _put_off(step: Step, row: Row, settlement: Settlement, endings: Endings) -> int:

@@ -196,16 +196,14 @@ class Model(ModelStore):
         self.endings[state] += 1
         self.unfinished.append((entry, state, value))
 
-    def finish(self) -> int:
+    def finish(self) -> None:
         """`on_end` of all that ended, and of what that ends."""
-        skipped = 0
         while self.unfinished:
             entry, state, value = self.unfinished.pop(0)
             for ending in entry.envelope.on_end:
                 if ending.on in (state, "any"):
-                    skipped += self.apply_effects(ending.effects, entry.record.due)
+                    self.apply_effects(ending.effects, entry.record.due)
                     self.follow(entry, ending.follow_ups, value)
-        return skipped
 
     def follow(self, parent: Entry, follow_ups: Sequence[FollowUp], value: bytes | None) -> None:
         for follow_up in follow_ups:
@@ -281,7 +279,9 @@ class Model(ModelStore):
         if (found := self.first_refused(guards)) is not None:
             return Applied(False, found)
         self.take(guards, self.now())
-        return Applied(True, skipped=self.apply_effects(effects, self.now()) + self.finish())
+        skipped = self.apply_effects(effects, self.now())
+        self.finish()
+        return Applied(True, skipped=skipped)
 
     # --- workers ---
 
@@ -377,7 +377,8 @@ class Model(ModelStore):
             self.end(entry, kind, settlement.reason, value, settlement.error)
         skipped = self.apply_effects(settlement.effects, entry.record.due)
         self.follow(entry, settlement.follow_ups, settlement.value)
-        return Settled(receipt.id, "applied", skipped + self.finish())
+        self.finish()
+        return Settled(receipt.id, "applied", skipped)
 
     def give_back(self, receipts: Sequence[Receipt]) -> int:
         honoured = 0

@@ -6,9 +6,10 @@ import pytest
 
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
-from reliq.ports.values import Ended
+from reliq.ports.values import Ended, Publication
 from reliq.testing.servers import RedisServer
-from tests.engines.redis.conftest import Connect, publish
+from reliq.wire.message import Add, Ending, Remove
+from tests.engines.redis.conftest import Connect, drain, publication, publish
 
 SPACE = "{reliq:shop}:"
 
@@ -175,3 +176,23 @@ def test_a_moment_that_is_still_to_come_keeps_nobody_from_sweeping(
     publish(engine, "m", expires_in=1)
     clock.advance(0.1)
     assert [moved.id for moved in engine.sweep(every=3.0)[0].moved] == ["m"]
+
+
+def test_records_that_went_with_a_done_message_are_swept_with_it(
+    engine: RedisEngine, server: RedisServer, clock: VirtualClock
+) -> None:
+    """Until then they cost nothing but their memory; a lapsed one goes when its time is over."""
+    for id, ttl in (("kept", None), ("lapsing", 5_000)):
+        free = (Ending("done", (Remove(id, holder=id),)),)
+        (answer,) = engine.publish(
+            [Publication(publication(id, keep=30_000, on_end=free).envelope, (Add(id, ttl=ttl, holder=id),))]
+        )
+        assert answer.status == "accepted"
+    assert sorted(drain(engine)) == ["kept", "lapsing"]
+    assert (engine.store_get("kept"), server.do("HLEN", SPACE + "record")) == (None, 2)
+    clock.advance(6)
+    engine.reap()
+    assert server.do("HKEYS", SPACE + "record") == ["kept"]
+    clock.advance(25)
+    engine.reap()
+    assert server.do("EXISTS", *(SPACE + name for name in ("record", "lapsing", "on_end"))) == 0

@@ -15,7 +15,7 @@ if refused then
 end
 take(asked[1])
 local skipped = apply(asked[2])
-skipped = skipped + finish()
+finish()
 write()
 wake()
 return say(cmsgpack.pack(skipped))

@@ -19,6 +19,23 @@ local function done_by(plan)
   return effects
 end
 
+-- The keys, by their numbers, of which being done does nothing but remove the records that are the message's own; and
+-- whether being done does no more than that.
+local function going_by(effects)
+  local going, times, all = {}, {}, true
+  for _, effect in ipairs(effects or {}) do
+    times[effect[2]] = (times[effect[2]] or 0) + 1
+  end
+  for _, effect in ipairs(effects or {}) do
+    local goes = effect[1] == 'remove' and effect[3] == true and not effect[4] and times[effect[2]] == 1
+    if goes then
+      going[effect[2]] = true
+    end
+    all = all and goes
+  end
+  return going, effects and all
+end
+
 local head, of_head, alike = '', nil, 0
 
 -- The plan in these bytes; its keys are put behind those that stand in `keys`.
@@ -33,6 +50,7 @@ local function endings_of(bytes, keys)
   if not plan then
     plan = cmsgpack.unpack(text)
     plan.done = done_by(plan)
+    plan.going, plan.only_goes = going_by(plan.done)
     plans[text] = plan
   end
   while at <= #bytes do

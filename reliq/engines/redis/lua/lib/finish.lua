@@ -34,14 +34,14 @@ local function follow(after, parent, value)
 end
 
 local function finish()
-  local skipped, i = 0, 1
+  local i = 1
   while pending[i] do
     local id, state, value = unpack(pending[i], 1, 3)
     local brought = read('on_end', id)
     local keys = {}
     for _, on in ipairs(brought and endings_of(brought, keys) or {}) do
       if on[1] == 'any' or on[1] == NAMES[state] then
-        skipped = skipped + apply(on[2], id, keys)
+        apply(on[2], id, keys)
         for _, after in ipairs(on[3]) do
           follow(after, id, value)
         end
@@ -50,5 +50,4 @@ local function finish()
     i = i + 1
   end
   pending = {}
-  return skipped
 end

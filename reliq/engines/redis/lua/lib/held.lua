@@ -6,7 +6,7 @@
 local function held_of(ids, found)
   local holding, held, keys, wanted = {}, {}, {}, {}
   for i = 1, #ids do
-    if found[i] and found[i]:byte(CANCEL_AT + 2) == 1 then
+    if found[i] and found[i]:byte(CANCEL_AT + 2) > 0 then
       holding[#holding + 1] = ids[i]
     end
   end

@@ -1,6 +1,7 @@
 -- needs: bins endings
--- Records that messages hold and free, or complete, by themselves when they are done: what is to be written for many at
--- once.  Nothing where the long way must decide: what they hold is not theirs any more, or they do more than that.
+-- Records that messages hold, and that live on or are completed when these are done: what is to be written for many at
+-- once.  (What only goes with them is not looked at.)  Nothing where the long way must decide: what they hold is not theirs
+-- any more, or they do more than that.
 local MANY = 3000 -- keys; a command takes about 8000 arguments
 local NOTHING = {}
 
@@ -14,15 +15,18 @@ local function is_of(raw, id)
   return expires < 0 or expires > now
 end
 
--- The effects of a plan, if they only remove records of the message's own, or let them live on; else false.
+-- The effects of a plan that let records of the message's own live on, if there are no others but those by which records
+-- only go; else false.
 local function common(plan)
-  local effects = plan.done
-  for _, effect in ipairs(effects or NOTHING) do
-    local removes = effect[1] == 'remove' and effect[3] == true and not effect[4]
-    local touches = effect[1] == 'touch' and effect[3] and effect[4] == true and not effect[5]
-    effects = (removes or touches) and effects
+  local touches = plan.done and {}
+  for _, effect in ipairs(touches and plan.done or NOTHING) do
+    if effect[1] == 'touch' and effect[3] and effect[4] == true and not effect[5] then
+      touches[#touches + 1] = effect
+    elseif not plan.going[effect[2]] then
+      return false
+    end
   end
-  return effects
+  return touches
 end
 
 local function line_of(lines, name)
@@ -36,70 +40,64 @@ end
 
 -- A record gets another life, and perhaps other data.
 local function write_anew(plan, key, raw, id, ttl, data)
-  local version, _, before = struct.unpack('<I8i8I8', raw)
+  local version, _, before, goes = struct.unpack('<I8i8I8B', raw)
   local bin = bin_of(now + ttl)
   if bin ~= before then
-    local out, into = line_of(plan.out, raw:sub(BIN_AT, HOLDER_AT - 1)), line_of(plan.into, bin)
+    local out, into = line_of(plan.out, raw:sub(BIN_AT, GOES_AT - 1)), line_of(plan.into, bin)
     out[#out + 1], into[#into + 1] = key, key
   end
   version, data = version + (data and 1 or 0), data or raw:sub(HOLDER_AT + 2 + #id)
   local written = plan.written
-  written[#written + 1], written[#written + 2] = key, struct.pack(RECORD, version, now + ttl, bin, #id, id) .. data
+  written[#written + 1], written[#written + 2] = key, struct.pack(RECORD, version, now + ttl, bin, goes, #id, id) .. data
 end
 
--- The effects of each, with where its keys begin; the keys.  Nothing where some are not common.
+-- The effects of each, and the keys that they name, one after the other.  Nothing where some are not common.
 local function brought_by(ids)
-  local all, places, keys = {}, {}, {}
+  local all, wanted = {}, {}
   local brought = call('HMGET', N .. 'on_end', unpack(ids))
   for i = 1, #ids do
-    places[i], all[i] = #keys, NOTHING
+    all[i] = NOTHING
     if brought[i] then
+      local keys = {}
       local plan = endings_of(brought[i], keys)
       if plan.common == nil then
         plan.common = common(plan)
       end
       all[i] = plan.common
+      for j = 1, #(all[i] or NOTHING) do
+        wanted[#wanted + 1] = keys[all[i][j][2]]
+      end
     end
     if not all[i] then
       return
     end
   end
-  return all, places, keys
+  return all, wanted
 end
 
 -- `puts`: what settlements write into one record of each message (settle.lua), or nil; `numbers`: where in there.
-local function free_swiftly(ids, puts, numbers)
-  local all, places, keys = brought_by(ids)
+local function live_on_swiftly(ids, puts, numbers)
+  local all, keys = brought_by(ids)
   if not all or #keys > MANY then
     return
   end
   local found = #keys > 0 and call('HMGET', N .. 'record', unpack(keys))
-  local plan = { removed = {}, written = {}, out = {}, into = {} }
-  local removed, last, line = plan.removed, nil, nil
+  local plan, seen, at = { written = {}, out = {}, into = {} }, {}, 0
   for i = 1, #ids do
     local id, effects, completed = ids[i], all[i], puts and puts[2][numbers[i]]
     for j = 1, #effects do
-      local effect = effects[j]
-      local place = places[i] + effect[2]
-      local key, raw = keys[place], found[place]
-      if not raw or not is_of(raw, id) then
+      at = at + 1
+      local key, raw, ttl = keys[at], found[at], effects[j][3]
+      if not raw or seen[key] or not is_of(raw, id) then -- what comes to one a second time goes the long way
         return
       end
-      found[place] = false -- what comes to it a second time goes the long way
-      if effect[1] == 'touch' then
-        local completes = key == completed
-        if completes and effect[3] ~= puts[1] then
-          return
-        end
-        write_anew(plan, key, raw, id, effect[3], completes and puts[3][numbers[i]])
-        completed = not completes and completed
-      else
-        local bin = raw:sub(BIN_AT, HOLDER_AT - 1)
-        if bin ~= last then
-          last, line = bin, line_of(plan.out, bin)
-        end
-        removed[#removed + 1], line[#line + 1] = key, key
+      seen[key] = true
+      local completes = key == completed
+      if completes and ttl ~= puts[1] then
+        return
       end
+      write_anew(plan, key, raw, id, ttl, completes and puts[3][numbers[i]])
+      completed = not completes and completed
     end
     if completed then -- it is none that lives on
       return
@@ -108,10 +106,7 @@ local function free_swiftly(ids, puts, numbers)
   return plan
 end
 
-local function write_freed(plan)
-  if #plan.removed > 0 then
-    call('HDEL', N .. 'record', unpack(plan.removed))
-  end
+local function write_living_on(plan)
   for bytes, line in pairs(plan.out) do
     local bin = struct.unpack('<I8', bytes)
     if bin > 0 then

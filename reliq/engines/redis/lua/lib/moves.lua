@@ -101,7 +101,8 @@ local function conclude(id, r, state, reason, value, err)
   touched[id] = true
   count(endings, NAMES[state], 1)
   ended[#ended + 1] = id
-  if r[HAS_END] == 1 then
+  if r[HAS_END] > 0 then
+    freeing[id] = true
     pending[#pending + 1] = { id, state, value }
   end
 end

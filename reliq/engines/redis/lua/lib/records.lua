@@ -1,12 +1,14 @@
--- needs: bins unit
--- The store's records: {data, version, expires or false, holder or false, bin}.  A record whose holder is leased is live
--- whatever its time.  Data travels as text in which each character is one byte, and is kept so.
+-- needs: bins endings
+-- The store's records: {data, version, expires or false, holder or false, bin, whether it goes with its holder}.  A record
+-- whose holder is leased is live whatever its time.  One that goes with its holder is none as soon as that is done, though
+-- it is not touched then: the purge of the holder takes it along.  So a lock costs nothing when its message is done.
+-- Data travels as text in which each character is one byte, and is kept so.
 local EXACT = 2 ^ 53 -- from here on numbers have gaps: no sum gets there
 local records = {}
 
 local function parsed(raw)
-  local version, expires, bin, holder, at = struct.unpack(RECORD, raw)
-  return { raw:sub(at), version, expires >= 0 and expires, holder ~= '' and holder, bin }
+  local version, expires, bin, goes, holder, at = struct.unpack(RECORD, raw)
+  return { raw:sub(at), version, expires >= 0 and expires, holder ~= '' and holder, bin, goes == 1 }
 end
 
 -- Read many at once.
@@ -37,9 +39,31 @@ local function lapsed(value)
   return not (holder and holder[STATE] == IS_LEASED)
 end
 
+-- Whether it went with its holder.  What ends in this step by the long way removes what it holds itself.
+local function is_gone(value)
+  if not value[6] or freeing[value[4]] then
+    return false
+  end
+  local holder = row(value[4])
+  return not holder or holder[STATE] == IS_DONE
+end
+
 local function live(key)
   local value = record_of(key)
-  return value and not lapsed(value) and value
+  return value and not is_gone(value) and not lapsed(value) and value
+end
+
+-- Whether a record of this key goes with this holder: that brought along that being done removes it.
+local function goes_with(holder, key)
+  local r = row(holder)
+  local brought = r and r[HAS_END] > 0 and r[STATE] ~= IS_DONE and read('on_end', holder)
+  local keys = {}
+  for number in pairs(brought and endings_of(brought, keys).going or keys) do
+    if keys[number] == key then
+      return true
+    end
+  end
+  return false
 end
 
 local function into_bin(key, before, after)
@@ -57,8 +81,9 @@ end
 local function write_record(key, value, bin)
   local before, holder = record_of(key), value[4] or ''
   into_bin(key, before and before[5] or 0, bin)
-  value[5], records[key] = bin, value
-  hash('record', key, struct.pack(RECORD, value[2], value[3] or -1, bin, #holder, holder) .. value[1])
+  value[5], value[6], records[key] = bin, value[4] and goes_with(value[4], key), value
+  local goes = value[6] and 1 or 0
+  hash('record', key, struct.pack(RECORD, value[2], value[3] or -1, bin, goes, #holder, holder) .. value[1])
 end
 
 local function keep(key, value)

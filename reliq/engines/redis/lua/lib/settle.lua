@@ -34,7 +34,8 @@ local function settle(item)
   local kind = item[4]
   if not kind then
     conclude(id, r, IS_DONE)
-    return #pending > 0 and finish() or 0
+    finish()
+    return 0
   end
   local value, err = item[8] and ARGV[item[8]], item[9] and ARGV[item[9]]
   if KINDS[kind] then
@@ -46,7 +47,8 @@ local function settle(item)
   for _, after in ipairs(item[11] or {}) do
     follow(after, id, value)
   end
-  return skipped + finish()
+  finish()
+  return skipped
 end
 
 -- A message that is simply done, by the bytes of its row: how many effects were skipped, or nil where the long way must
@@ -64,11 +66,15 @@ local function done_at_once(id, raw, owner, fence, held, keys, own, value, whole
   end
   local n = #whole.ids + 1
   whole.ids[n], whole.rows[2 * n - 1], whole.rows[2 * n] = id, id, done
-  raws[id] = done
+  raws[id], freeing[id] = done, true
   bin(id, gone)
   ended[#ended + 1] = id
-  local skipped = (own and apply(own, id) or 0) + (held and apply(held, id, keys) or 0)
-  return #pending > 0 and skipped + finish() or skipped
+  local skipped = own and apply(own, id) or 0
+  if held then
+    apply(held, id, keys)
+  end
+  finish()
+  return skipped
 end
 
 -- What went this way is written as a whole.

@@ -1,17 +1,17 @@
 -- needs: plain
 -- A whole batch on the common way, with few commands.  What cannot go this way is left as it was.
 
--- What is to be written of the records that these hold, and how; nothing: the long way must decide.
-local function freed_by(ids, puts, places)
+-- What is to be written of the records of these that live on, and how; nothing: the long way must decide.
+local function living_on(ids, puts, places)
   -- needs: holdings
-  return free_swiftly(ids, puts, places), write_freed
+  return live_on_swiftly(ids, puts, places), write_living_on
 end
 
 -- What is to be written of a run of messages that are simply done (settle.lua); false: some do not fit.
 local function run_done(item, owner, seen)
   local fence, ids, first, puts = item[1], item[2], item[4], item[6]
   local found, rows, values, gone = call('HMGET', N .. 'message', unpack(ids)), {}, {}, {}
-  local holding, places, freed, write_freed = {}, {}, nil, nil
+  local holding, places, records, write_records = {}, {}, nil, nil
   local last, row, at, valued, holds, line, before
   for i = 1, #ids do
     local id, raw = ids[i], found[i]
@@ -36,18 +36,18 @@ local function run_done(item, owner, seen)
     line[#line + 1] = id
   end
   if #holding > 0 then
-    freed, write_freed = freed_by(holding, puts, places)
-    if not freed then
+    records, write_records = living_on(holding, puts, places)
+    if not records then
       return false
     end
   end
-  return { owner, ids, rows, values, gone, freed, write_freed }
+  return { owner, ids, rows, values, gone, records, write_records }
 end
 
-local function write_done(owner, ids, rows, values, gone, freed, write_freed)
+local function write_done(owner, ids, rows, values, gone, records, write_records)
   call('SREM', N .. 'held:' .. owner, unpack(ids))
-  if freed then
-    write_freed(freed)
+  if records then
+    write_records(records)
   end
   call('HSET', N .. 'message', unpack(rows))
   if #values > 0 then

@@ -7,6 +7,7 @@ local asleep = {} -- payloads of those that stand in `later`
 local hashes, zsets, sets, lists = {}, {}, {}, {} -- by name, without the namespace
 local frees, adds = {}, {} -- whole commands: { command, name, arguments }
 local endings, book = {}, nil
+local freeing = {} -- by id: ended in this step, and its `on_end` applies
 
 local function into(kind, name, member, value)
   local members = kind[name]

@@ -1,0 +1,193 @@
+"""What a message holds and removes when it is done is gone then, however it came to hold it, and only that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from reliq.ports import records
+from reliq.ports.broker import Engine
+from reliq.ports.values import Value
+from reliq.testing.contracts.base import Contract, MovableClock
+from reliq.testing.contracts.bench import Bench, on_end, verdict
+from reliq.wire.message import Add, Effect, Put, Remove, Touch
+
+ID = "m"
+FREE = (on_end("done", Remove("lock", holder=ID)),)
+TAKE = (Add("lock", b"1", holder=ID),)
+
+Taking = Callable[[Bench, Engine], None]
+
+
+def with_the_publish(bench: Bench, engine: Engine) -> None:
+    bench.leased(ID, guards=TAKE, on_end=FREE)
+
+
+def by_an_effect_of_the_publish(bench: Bench, engine: Engine) -> None:
+    bench.leased(ID, effects=[Put("lock", b"1", holder=ID)], on_end=FREE)
+
+
+def before_the_publish(bench: Bench, engine: Engine) -> None:
+    engine.store_put("lock", b"1", holder=ID)
+    bench.leased(ID, on_end=FREE)
+
+
+def while_it_runs(bench: Bench, engine: Engine) -> None:
+    bench.leased(ID, on_end=FREE)
+    assert engine.store_add("lock", b"1", holder=ID)
+
+
+def by_a_step_of_its_own(bench: Bench, engine: Engine) -> None:
+    bench.leased(ID, on_end=FREE)
+    assert bench.apply(guards=TAKE).ok
+
+
+def anew_after_somebody_removed_it(bench: Bench, engine: Engine) -> None:
+    bench.leased(ID, guards=TAKE, on_end=FREE)
+    assert engine.store_drop("lock")
+    engine.store_put("lock", b"1", holder=ID)
+
+
+def and_swapped(bench: Bench, engine: Engine) -> None:
+    bench.leased(ID, guards=TAKE, on_end=FREE)
+    assert engine.store_swap("lock", b"2", version=1)
+
+
+def and_prolonged(bench: Bench, engine: Engine) -> None:
+    bench.leased(ID, guards=TAKE, on_end=FREE)
+    assert engine.store_touch("lock", ttl=9.0)
+
+
+TAKEN = [
+    with_the_publish,
+    by_an_effect_of_the_publish,
+    before_the_publish,
+    while_it_runs,
+    by_a_step_of_its_own,
+    anew_after_somebody_removed_it,
+    and_swapped,
+    and_prolonged,
+]
+
+
+class Freeing(Contract):
+    @pytest.mark.parametrize("take", TAKEN)
+    def test_what_it_held_is_gone(self, bench: Bench, engine: Engine, take: Taking) -> None:
+        """... for whoever looks, lists, adds or swaps; and stays gone when the id is looked at later."""
+        take(bench, engine)
+        assert bench.value("lock") is not None
+        self._done(bench, engine)
+        assert bench.value("lock") is None
+        assert list(records(engine, "")) == []
+        assert not engine.store_touch("lock", ttl=5.0)
+        assert not engine.store_drop("lock")
+        assert engine.store_swap("lock", b"new", version=0)
+        assert engine.store_get("lock") == Value(b"new", 1, None, None)
+
+    @pytest.mark.parametrize("take", TAKEN)
+    def test_the_next_message_takes_it(self, bench: Bench, engine: Engine, take: Taking) -> None:
+        take(bench, engine)
+        assert bench.offer("next", guards=[Add("lock", holder="next")]).status == "refused"
+        self._done(bench, engine)
+        bench.publish("next", guards=[Add("lock", b"n", holder="next")])
+        assert engine.store_get("lock") == Value(b"n", 1, None, "next")
+
+    def test_what_another_has_taken_over_stays(self, bench: Bench, engine: Engine) -> None:
+        bench.leased(ID, guards=TAKE, on_end=FREE)
+        engine.store_put("lock", b"another", holder="another")
+        self._done(bench, engine)
+        assert bench.value("lock") == b"another"
+
+    def test_what_is_given_to_it_after_its_end_stays(self, bench: Bench, engine: Engine) -> None:
+        bench.leased(ID, guards=TAKE, on_end=FREE)
+        self._done(bench, engine)
+        engine.store_put("lock", b"late", holder=ID)
+        assert engine.store_get("lock") == Value(b"late", 1, None, ID)
+
+    def test_what_it_holds_besides_stays(self, bench: Bench, engine: Engine) -> None:
+        bench.leased(ID, guards=[*TAKE, Add("other", b"1", holder=ID)], on_end=FREE)
+        self._done(bench, engine)
+        assert dict(records(engine, "")) == {"other": Value(b"1", 1, None, ID)}
+
+    @pytest.mark.parametrize(
+        ("effects", "there"),
+        [
+            ([Remove("lock"), Put("lock", b"2")], b"2"),
+            ([Put("lock", b"2", holder=ID)], None),
+            ([Put("lock", b"2", holder="another")], None),
+            ([Touch("lock", ttl=1_000)], None),
+            ([Remove("lock"), Put("lock", b"2", holder="another")], b"2"),
+        ],
+    )
+    def test_the_effects_of_its_settlement_meet_what_it_holds(
+        self, bench: Bench, effects: list[Effect], there: bytes | None
+    ) -> None:
+        """It is freed after them."""
+        hand, delivery = bench.leased(ID, guards=TAKE, on_end=FREE)
+        hand.settle(delivery, effects=effects)
+        assert bench.value("lock") == there
+
+    def test_effects_of_being_done_keep_their_order(self, bench: Bench) -> None:
+        ends = (on_end("done", Remove("lock", holder=ID), Put("lock", b"2", holder=ID)),)
+        hand, delivery = bench.leased(ID, guards=TAKE, on_end=ends)
+        hand.settle(delivery)
+        assert bench.value("lock") == b"2"
+
+    def test_a_failed_one_holds_what_only_being_done_frees(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        """Also when there is no record of it any more."""
+        hand, delivery = bench.leased(ID, guards=TAKE, on_end=FREE, keep_failed=1_000)
+        hand.settle(delivery, "failed")
+        assert bench.value("lock") == b"1"
+        clock.advance(2)
+        engine.reap()
+        assert engine.get(ID) is None
+        assert engine.store_get("lock") == Value(b"1", 1, None, ID)
+
+    def test_a_replayed_one_frees_it_at_its_second_end(self, bench: Bench, engine: Engine) -> None:
+        hand, delivery = bench.leased(ID, guards=TAKE, on_end=FREE)
+        hand.settle(delivery, "failed")
+        assert engine.replay(ID)
+        self._done(bench, engine)
+        assert bench.value("lock") is None
+
+    def test_it_does_not_come_back_with_its_id(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        """The record of the done one has gone, and its window is over."""
+        bench.leased(ID, guards=TAKE, on_end=FREE, keep=1_000)
+        self._done(bench, engine)
+        clock.advance(61)
+        engine.reap()
+        assert engine.get(ID) is None
+        bench.leased(ID, on_end=FREE, queue="again")
+        assert bench.value("lock") is None
+
+    @pytest.mark.parametrize("way", ["removed", "purged"])
+    def test_it_does_not_come_back_when_the_record_goes(
+        self, bench: Bench, engine: Engine, clock: MovableClock, way: str
+    ) -> None:
+        bench.leased(ID, guards=TAKE, on_end=FREE, keep=1_000)
+        self._done(bench, engine)
+        if way == "removed":
+            assert engine.remove(ID)
+        else:
+            clock.advance(2)
+            engine.reap()
+        assert engine.get(ID) is None
+        assert bench.value("lock") is None
+        assert list(records(engine, "")) == []
+
+    def _done(self, bench: Bench, engine: Engine) -> None:
+        """Whoever holds it settles it, within a claim, as workers do."""
+        record = bench.record(ID)
+        if record.owner is None:
+            hand = bench.hand()
+            delivery = hand.one(record.queue)
+            hand.settle(delivery)
+            return
+        (receipt,) = engine.held(record.owner)
+        claimed = engine.claim(record.owner, ["empty"], limit=1, seq=9, settlements=[verdict(receipt)])
+        assert [settled.status for settled in claimed.settled] == ["applied"]
