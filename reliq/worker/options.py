@@ -17,7 +17,8 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     concurrency          children; 0 means one for each core
     threads              slots in each child; one slot is the child's main thread, so that signals interrupt it
     async_slots          async tasks at once in each child
-    lease, renew_every   how long the broker waits for a renewal, and how often it gets one (default: min(lease/3, 2))
+    lease, renew_every   how long the broker waits for a renewal, and how often it gets one (default: min(lease/3, 2);
+                         min(lease/3, 4) while nothing is in hand)
     grace                what running tasks get at a warm shutdown; the worker is gone 3 s after it
     prefetch             the most messages a child takes at once; it takes as many as about 20 ms of work
     max_memory_per_child KiB of resident memory after which a child is replaced when it has finished its tasks
@@ -70,6 +71,11 @@ class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def renewal(self) -> float:
         return self.renew_every if self.renew_every is not None else min(self.lease / 3, 2.0)
+
+    @property
+    def idle_renewal(self) -> float:
+        """While nothing is in hand that could be asked to stop; never longer than a third of a lease."""
+        return self.renew_every if self.renew_every is not None else min(self.lease / 3, 4.0)
 
 
 def parse_queues(text: str) -> tuple[tuple[str, float], ...]:

@@ -45,7 +45,7 @@ class Reaper(threading.Thread):
                 continue
             pause = self._every
             try:
-                pause = self.sweep()
+                pause = min(self.sweep(), self._every)  # it may have got busy
             except BrokerError as error:
                 logger.debug("the sweep did not reach the broker: %s", error)  # the keeper has said so
             except Exception:
@@ -59,7 +59,9 @@ class Reaper(threading.Thread):
         ended: Ended
         pause: float = self._every
         if broker.capabilities.sweeps:
-            ended, pause = broker.sweep(every=self._every, grace=self._renewal)
+            # Renewals tell of the others' sweeps: who renews more seldom waits as much longer before it steps in.
+            every = self._every * self._keeper.pace() / self._renewal
+            ended, pause = broker.sweep(every=every, grace=self._renewal)
         else:
             ended = broker.reap(grace=self._renewal)
         self._say(ended)

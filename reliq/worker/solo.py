@@ -59,6 +59,7 @@ class Solo:
             self._app.broker,
             lease=options.lease,
             every=options.renewal,
+            idle_every=options.idle_renewal,
             registered=self._registered,
             dead=self._dead,
             stop=self._cancel,
@@ -139,6 +140,7 @@ class Solo:
             if self._cold.is_set() or (stopping is not None and self._is_over_grace(now - stopping)):
                 self._leave_at_once()
             if self._life is not None:
+                self._keeper.note(self._life.owner, busy=self._life.board.busy)
                 self._take_back(self._life, now)
                 if self._health.is_due():
                     child = watch.describe(self._life, now)

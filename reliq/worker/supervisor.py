@@ -83,6 +83,7 @@ class Supervisor:
             broker,
             lease=options.lease,
             every=options.renewal,
+            idle_every=options.idle_renewal,
             registered=lambda owner: self._tell_me("registered", owner),
             dead=lambda owner: self._tell_me("dead", owner),
             stop=lambda owner, ids: self._tell_me("cancel", owner, ids),
@@ -136,8 +137,12 @@ class Supervisor:
         return self._errands.idle or time.monotonic() - self._stopping_since > allowed
 
     def _sleep(self) -> None:
-        busy = any(child.board.busy for child in self._children)
-        self._selector.select(TICK if busy or self._stopping_since is not None else 4 * TICK)
+        at_work = False
+        for child in self._children:
+            busy = child.board.busy
+            self._keeper.note(child.owner, busy=busy)
+            at_work |= busy
+        self._selector.select(TICK if at_work or self._stopping_since is not None else 4 * TICK)
         try:
             while os.read(self._wake_read, 512):
                 pass
