@@ -111,8 +111,11 @@ def sweepers(connected: Connect, server: RedisServer, clock: VirtualClock) -> li
     return engines  # type: ignore[return-value]
 
 
+@pytest.mark.parametrize(
+    ("renewal", "every", "sweeps"), [(2, 3.0, 20), (4, 6.0, 10)], ids=["at work", "idle"]
+)
 def test_of_all_workers_one_sweeps_and_the_others_do_not_even_ask(
-    connected: Connect, server: RedisServer, clock: VirtualClock
+    connected: Connect, server: RedisServer, clock: VirtualClock, renewal: int, every: float, sweeps: int
 ) -> None:
     engines = sweepers(connected, server, clock)
     due, asked = dict.fromkeys(range(3), 0.0), [0, 0, 0]
@@ -125,12 +128,12 @@ def test_of_all_workers_one_sweeps_and_the_others_do_not_even_ask(
     for tick in range(80):  # 20 seconds
         at = tick / 4
         for n, engine in enumerate(engines):
-            if tick % 8 == n:
+            if tick % (4 * renewal) == n:
                 engine.renew(f"owner-{n}", 60)
             if at >= due[n]:
-                due[n] = at + engine.sweep(every=3.0)[1]
+                due[n] = at + engine.sweep(every=every)[1]
         clock.advance(0.25)
-    assert asked[0] == 20
+    assert asked[0] == sweeps
     assert sum(asked[1:]) <= 2  # before the first renewal
 
 
