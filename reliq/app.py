@@ -127,6 +127,8 @@ class Reliq(AppNames):
         self._defaults_of = 0  # the revision of the settings they were made from
         self._engine: Engine | None = None
         self._engine_pid = 0
+        self._judged: Engine | None = None  # the broker of which `is_engine` tells
+        self._is_engine = False
         self._inherited: list[Engine] = []  # of a parent process: kept, lest their end disturb the parent's
         self._lock = threading.RLock()
         self._untyped: CompiledSignature | None = None
@@ -338,6 +340,15 @@ class Reliq(AppNames):
             return self._engine
 
     @property
+    def is_engine(self) -> bool:
+        """Whether records and messages move in one step on this app's broker, which is opened for that."""
+        broker = self.broker
+        if broker is not self._judged:
+            self._is_engine = broker.capabilities.engine
+            self._judged = broker
+        return self._is_engine
+
+    @property
     def is_connected(self) -> bool:
         """Whether this process has opened the broker, and not closed it."""
         return self._engine is not None and self._engine_pid == os.getpid()
@@ -370,6 +381,7 @@ class Reliq(AppNames):
             counting.write_all(self)
         with self._lock:
             engine, self._engine = self._engine, None
+            self._judged = None
             if engine is not None and self._engine_pid != os.getpid():
                 self._inherited.append(engine)
                 return

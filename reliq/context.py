@@ -151,6 +151,12 @@ class PublishContext:
         """The W3C traceparent that the caller, or a hook outside of this one, has put into the headers."""
         return trace_of(self.headers)
 
+    @property
+    def inside(self) -> RunContext | None:
+        """The run of the same app's task that publishes this, if one does."""
+        running = _current.get()
+        return running if running is not None and running.app is self.app else None
+
     def bound(self) -> dict[str, Any]:
         """The arguments by name, defaults applied."""
         if self._bound is None:
@@ -160,10 +166,10 @@ class PublishContext:
     def with_publish(self, item: Guard | Effect) -> None:
         """Let a guard or an effect belong to this publish: one step with the message's acceptance."""
         check_publish(item)
-        if isinstance(item, GUARDS):
-            self.guards.append(item)
+        if type(item) in GUARDS:
+            self.guards.append(item)  # type: ignore[arg-type]
         else:
-            self.effects.append(item)
+            self.effects.append(item)  # type: ignore[arg-type]
 
     def on_replay(self, guard: Guard) -> None:
         """Let a guard hold again, and be taken again, before the message gets a new life as a dead letter."""
@@ -173,6 +179,9 @@ class PublishContext:
     def on_end(self, verdict_class: VerdictClass, *items: Effect | FollowUp) -> None:
         """Let effects or follow-ups belong to the message's ending, whoever makes it."""
         check_ending(verdict_class, items)
+        if FollowUp not in map(type, items):
+            self.endings.append(Ending(verdict_class, items))  # type: ignore[arg-type]
+            return
         effects = tuple(i for i in items if not isinstance(i, FollowUp))
         follow_ups = tuple(i for i in items if isinstance(i, FollowUp))
         self.endings.append(Ending(verdict_class, effects, follow_ups))

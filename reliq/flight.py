@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 import logging
 from collections.abc import Generator, Mapping
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 from reliq.context import PublishContext
@@ -84,7 +85,7 @@ class Flight:
     def _begin(self, hook: Hook, ctx: PublishContext) -> object:
         """Enter one hook; what it says instead of yielding."""
         answer = hook.call(ctx)
-        if not isinstance(answer, Generator):
+        if type(answer) is not GeneratorType and not isinstance(answer, Generator):
             return answer
         try:
             next(answer)
@@ -215,6 +216,9 @@ def context_of(
     app: Reliq, task: Task[..., Any], call: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> PublishContext:
     """What the publish hooks of one call are given."""
+    queue = app.defaults(task).queue
+    if not call:
+        return PublishContext(app, task, new_id(), args, kwargs, {**task.middleware_options}, {}, queue)
     return PublishContext(
         app,
         task,
@@ -223,7 +227,7 @@ def context_of(
         kwargs,
         {**task.middleware_options, **call.get("middleware", _NONE)},
         dict(call.get("headers") or ()),
-        call.get("queue") or task.queue,
+        call.get("queue") or queue,
         call.get("eta"),
         call.get("delay"),
     )

@@ -54,11 +54,14 @@ def digest(
     """
     if keys is not None:
         arguments = {name: arguments[name] for name in keys if name in arguments}
-    values = {
-        name: value if type(value) in _PLAIN else _argument(task, name, value)
-        for name, value in arguments.items()
-    }
-    return _hash(task, namespace, values)
+    for value in arguments.values():
+        if type(value) not in _PLAIN:
+            arguments = {
+                name: value if type(value) in _PLAIN else _argument(task, name, value)
+                for name, value in arguments.items()
+            }
+            break
+    return _hash(task, namespace, arguments)
 
 
 def digest_value(task: str, value: str | tuple[object, ...], *, namespace: str = "") -> str:

@@ -49,15 +49,17 @@ class Middleware:
     name            shown by `reliq tasks`, matched by `requires_outer`; defaults to the class's name in lower case
     options         task and call options this middleware owns; a misspelt one fails where the task is defined
     requires_outer  names that, where present in the chain, must stand outside this one; checked at start
+    settling_on     classes of verdicts of which its `settling` hears: done, retry, snooze, dropped, failed; None: all
     settled_on      answers of which its `settled` is told: applied, repeated, stale; None: all
 
-    Without `applied` a `settled` hook costs a run nothing; its context is then made anew, without the run's `state`,
-    value and error.
+    Without `done` and without `applied` these hooks cost a run that returns nothing; where `settled` hears of another
+    answer its context is made anew, without the run's `state`, value and error.
     """
 
     name: str = "middleware"
     options: frozenset[str] = frozenset()
     requires_outer: tuple[str, ...] = ()
+    settling_on: frozenset[str] | None = None
     settled_on: frozenset[str] | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

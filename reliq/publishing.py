@@ -160,8 +160,9 @@ class Publisher:
         ctx: PublishContext | None = None,
     ) -> Envelope:
         """What travels: the call's options over the task's, with what the publish hooks wrote."""
-        app = self.app
-        defaults = app.defaults(task)
+        defaults = self.app.defaults(task)
+        if ctx is not None and not call:
+            return _hooked(ctx, body, defaults, self._running())
         if ctx is not None:
             id, queue, headers = ctx.id, ctx.queue, ctx.headers
             eta, delay = ctx.eta, ctx.delay
@@ -171,14 +172,9 @@ class Publisher:
             queue = call.get("queue") or defaults.queue
             eta, delay = call.get("eta"), call.get("delay")
             headers, on_end, on_replay = call.get("headers") or _NO_HEADERS, (), ()
-        if len(body) > defaults.max_message:
-            raise _too_large(f"arguments of {len(body):,} bytes", task.name, id, defaults.max_message)
-        if headers and _size(headers) > MAX_HEADERS:
-            raise _too_large("headers", task.name, id, MAX_HEADERS)
-        if call:
-            links = _links(self, id, call)
-            if links:
-                on_end = (*on_end, *links)
+        _check_sizes(task.name, id, body, headers, defaults)
+        if "link" in call or "link_error" in call:
+            on_end = (*on_end, *_links(self, id, call))
         ignore = call.get("ignore_result", defaults.ignore_result)
         parent = self._running()
         return Envelope(
@@ -249,11 +245,43 @@ def _plain(task: Task[..., Any], body: bytes, defaults: Defaults, parent: Envelo
     )
 
 
+def _hooked(ctx: PublishContext, body: bytes, defaults: Defaults, parent: Envelope | None) -> Envelope:
+    """The envelope of a call without options, with what the hooks wrote."""
+    _check_sizes(ctx.task.name, ctx.id, body, ctx.headers, defaults)
+    return Envelope(
+        WIRE_VERSION,
+        ctx.id,
+        ctx.task.name,
+        ctx.queue,
+        body,
+        defaults.priority,
+        ctx.eta,
+        ctx.delay,
+        expires_in=defaults.expires_in,
+        headers=ctx.headers,
+        on_end=tuple(ctx.endings),
+        max_crashes=defaults.max_crashes,
+        keep=defaults.keep_ignored if defaults.ignore_result else defaults.keep,
+        keep_failed=defaults.keep_failed,
+        keep_result=not defaults.ignore_result,
+        root=None if parent is None else parent.root or parent.id,
+        parent=None if parent is None else parent.id,
+        on_replay=tuple(ctx.replays),
+    )
+
+
+def _check_sizes(task: str, id: str, body: bytes, headers: Mapping[str, str], defaults: Defaults) -> None:
+    if len(body) > defaults.max_message:
+        raise _too_large(f"arguments of {len(body):,} bytes", task, id, defaults.max_message)
+    if headers and _size(headers) > MAX_HEADERS:
+        raise _too_large("headers", task, id, MAX_HEADERS)
+
+
 def _size(headers: Mapping[str, str]) -> int:
     """The bytes of the headers; `HookError` for what a hook may not put there."""
     try:
-        return sum(len(k.encode()) + len(v.encode()) for k, v in headers.items())
-    except (AttributeError, UnicodeEncodeError) as error:
+        return len("".join((*headers, *headers.values())).encode())
+    except (AttributeError, TypeError, UnicodeEncodeError) as error:
         raise HookError(f"Headers map texts to texts that have UTF-8, got {headers!r}") from error
 
 

@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from reliq import (
-    Done,
     Drop,
     Join,
     Middleware,
     PublishContext,
-    Retry,
     RunContext,
     Snooze,
     Tally,
@@ -23,13 +21,14 @@ from reliq import (
     keys,
 )
 from reliq.errors import BrokerError, GuardRefused, OptionError
-from reliq.ports import Published, Put, Remove
+from reliq.ports import Published, Put
 from reliq_once import conf
 from reliq_once.locks import lapses, orphans
 from reliq_once.options import Once
 from reliq_once.placing import Place
 from reliq_once.refusal import refusal
 from reliq_once.starting import OFF, OFF_MOST, STARTED, first_record, start
+from reliq_once.terms import Terms
 from reliq_once.ticket import HEADER, VERSION, Newer, Ticket, quiet_ttl, ticket_of, write
 
 if TYPE_CHECKING:
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 
 COUNTS = ("conflicts", "joins", "superseded", "busy", "lapses")
 UPGRADE_AFTER = 60.0  # seconds until a message of a newer publisher is looked at again
-_COMES_AGAIN = (Retry, Snooze)
 logger = logging.getLogger("reliq.once")
 
 
@@ -50,11 +48,12 @@ class QueueOnceMiddleware(Middleware):
     name = "once"
     options = frozenset({"once"})
     requires_outer = ("idempotency",)  # which joins a duplicate that this one would refuse
+    settling_on = frozenset({"retry", "snooze"})
 
     def __init__(self) -> None:
         self.tally = Tally("once", COUNTS)
         self._apps: WeakSet[Reliq] = WeakSet()
-        self._of_task: WeakKeyDictionary[Task[..., Any], Once] = WeakKeyDictionary()
+        self._of_task: WeakKeyDictionary[Task[..., Any], Terms] = WeakKeyDictionary()
         self._said: set[tuple[str, str]] = set()
 
     @property
@@ -89,8 +88,8 @@ class QueueOnceMiddleware(Middleware):
     def publish(self, ctx: PublishContext) -> Generator[None, Published, Drop | Join | None]:
         """Take the lock with the publish; `on_conflict` says what becomes of a call that finds it taken."""
         ctx.headers.pop(HEADER, None)  # of another message, where its headers were passed on
-        once = self._once(ctx)
-        place = None if once is None else Place.of(ctx, once)
+        terms = self._terms(ctx)
+        place = None if terms is None else Place.of(ctx, terms)
         if place is None:
             yield
             return None
@@ -98,36 +97,38 @@ class QueueOnceMiddleware(Middleware):
         try:
             yield
         except GuardRefused as refused:
-            if getattr(refused.guard, "key", None) != place.ticket.key:
+            if getattr(refused.guard, "key", None) != place.key:
                 raise
             conflict = refusal(ctx, place, refused)
-            if place.once.conflict == "join" and conflict.existing_id is not None:
+            answer = place.terms.once.conflict
+            if answer == "join" and conflict.existing_id is not None:
                 self.tally.add(ctx.app, "conflicts", "joins")
                 return Join(conflict.existing_id)
             self.tally.add(ctx.app, "conflicts")
-            if place.once.conflict != "drop":
+            if answer != "drop":
                 raise conflict from None
             drop = Drop(conflict.message)
             drop.existing_id = conflict.existing_id  # type: ignore[attr-defined]
             return drop
         return None
 
-    def _once(self, ctx: PublishContext) -> Once | None:
+    def _terms(self, ctx: PublishContext) -> Terms | None:
         """What holds for this call: the task's options with those of the call over them."""
         task = ctx.task
         given = ctx.options.get("once")
         if given is not None and given is not task.middleware_options.get("once"):
-            return _merged(task, given)
+            return Terms.of(ctx.app, _merged(task, given))
+        terms = self._of_task.get(task)
+        if terms is not None and terms.revision == ctx.app.conf.revision:
+            return terms
         if not _always(task):
             if task.name not in ctx.app.tasks:
                 self._say(
                     task.name, "is not registered here, so it is sent without a lock; give once= to take one"
                 )
             return None
-        once = self._of_task.get(task)
-        if once is None:
-            once = self._of_task[task] = _merged(task, None)
-        return once
+        terms = self._of_task[task] = Terms.of(ctx.app, _merged(task, None))
+        return terms
 
     # --- the run ---
 
@@ -154,14 +155,8 @@ class QueueOnceMiddleware(Middleware):
             return Snooze(wait, reason=f"its once-lock cannot be looked at: {error}")
 
     def settling(self, ctx: RunContext, verdict: Verdict) -> None:
-        """A message that comes again keeps its lock until then and a timeout more; a slot is given back."""
-        if type(verdict) is Done and STARTED not in ctx.state:
-            return
+        """A message that comes again keeps its lock until then and a timeout more."""
         started = ctx.state.get(STARTED)
-        if started is not None and started.slot is not None:
-            ctx.with_settlement(Remove(started.slot, holder=ctx.id))
-        if not isinstance(verdict, _COMES_AGAIN):
-            return
         ticket = ticket_of(ctx.headers)
         if not isinstance(ticket, Ticket):
             return

@@ -25,9 +25,9 @@ def refusal(ctx: PublishContext, place: Place, refused: GuardRefused) -> Already
             f"reliq why {holder}"
         )
     if value is not None and holder is not None:
-        ctx.duplicate_of = DuplicateOf(holder, state, _trace(place.ticket.key, value))
+        ctx.duplicate_of = DuplicateOf(holder, state, _trace(place.key, value))
     return AlreadyQueued(
-        text, countdown=countdown, message=text, existing_id=holder, key=place.ticket.key, state=state
+        text, countdown=countdown, message=text, existing_id=holder, key=place.key, state=state
     )
 
 

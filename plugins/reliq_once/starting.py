@@ -21,10 +21,9 @@ logger = logging.getLogger("reliq.once")
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """What a start took: the slot, and what a lock that is taken again will say."""
+    """What a lock will say that is taken again after this run."""
 
     record: LockRecord
-    slot: str | None = None
 
 
 def first_record(ctx: RunContext, ticket: Ticket) -> LockRecord:
@@ -51,7 +50,9 @@ def start(ctx: RunContext, ticket: Ticket, tally: Tally) -> Verdict | None:
     slot, mine = entered
     if slot is None and ticket.slots:
         return _superseded(ctx, ticket, tally) or _busy(ctx, ticket, tally)
-    ctx.state[STARTED] = Started(record, slot)
+    ctx.state[STARTED] = Started(record)
+    if slot is not None:
+        ctx.with_settlement(Remove(slot, holder=ctx.id))
     again = ctx.delivery.attempt > 1 or ctx.delivery.snoozes > 0
     if mine and not again:
         return None

@@ -50,7 +50,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
         return LAST + self.digest
 
     def slot(self, number: int) -> str:
-        return f"{SLOT}{self.digest}:{number}"
+        return slot_key(self.digest, number)
 
     @property
     def lets_go(self) -> bool:
@@ -100,12 +100,31 @@ class NewerRecord(ReliqError):
 _encode = msgspec.json.Encoder().encode
 _tickets = msgspec.json.Decoder(Ticket)
 _records = msgspec.json.Decoder(LockRecord)
-_quiet: dict[tuple[str, str], int | None] = {}
+_quiet: dict[str, int | None] = {}
 _MOST = 1000
+_HEAD = f'[{VERSION},"'
+_DIGEST = 40
+_TAIL = len(_HEAD) + _DIGEST
+
+
+def slot_key(digest: str, number: int) -> str:
+    return f"{SLOT}{digest}:{number}"
 
 
 def write(item: Ticket | LockRecord) -> bytes:
     return _encode(item)
+
+
+def around(ticket: Ticket) -> tuple[str, str]:
+    """The header of such a ticket without its digest: what stands before and after it.
+
+    Fields at the end that have their defaults are left out.
+    """
+    v, _, *rest = msgspec.structs.astuple(ticket)
+    defaults = list(Ticket.__struct_defaults__)
+    while defaults and rest[-1] == defaults.pop():
+        rest.pop()
+    return f'[{v},"', f'",{_encode(rest).decode()[1:]}'
 
 
 def ticket_of(headers: Mapping[str, str]) -> Ticket | Newer | None:
@@ -131,21 +150,18 @@ def quiet_ttl(header: str) -> int | None:
 
     All calls of a task have nearly the same ticket: what follows its digest is read once.
     """
-    version, _, rest = header.partition('"')
-    tail = rest.partition('"')[2]
-    try:
-        return _quiet[version, tail]
-    except KeyError:
-        pass
+    tail = header[_TAIL:]
+    if tail in _quiet and header.startswith(_HEAD):
+        return _quiet[tail]
     try:
         ticket = _tickets.decode(header)
     except msgspec.MsgspecError:
         return None
-    if ticket.first or ticket.v > VERSION:
+    if ticket.first or ticket.v != VERSION or len(ticket.digest) != _DIGEST:
         return None
     if len(_quiet) >= _MOST:  # each call may have a timeout of its own
         _quiet.clear()
-    ttl = _quiet[version, tail] = ticket.ttl if ticket.asks_nothing else None
+    ttl = _quiet[tail] = ticket.ttl if ticket.asks_nothing else None
     return ttl
 
 

@@ -25,20 +25,21 @@ from reliq.wire.message import (
     Touch,
 )
 
-GUARDS = (Add, Absent, Equals, AtVersion, NotLeased, Leased)
-_EFFECTS = (Put, Remove, Touch, Incr, CancelMessage, IndexPut, IndexRemove)
+GUARDS = frozenset({Add, Absent, Equals, AtVersion, NotLeased, Leased})
+_EFFECTS = frozenset({Put, Remove, Touch, Incr, CancelMessage, IndexPut, IndexRemove})
+_PUBLISH = GUARDS | _EFFECTS
+_LATER = _EFFECTS | {FollowUp}
 _ENDINGS = ("done", "failed", "dropped", "any")
 _MAX_KEY = 512
 _NAMES = ("key", "index", "member", "id", "holder")
 _TEXTS: dict[type, tuple[str, ...]] = {
-    kind: tuple(name for name in _NAMES if name in kind.__struct_fields__)
-    for kind in (*GUARDS, *_EFFECTS, FollowUp)
+    kind: tuple(name for name in _NAMES if name in kind.__struct_fields__) for kind in _PUBLISH | _LATER
 }
 
 
 def check_publish(item: Any) -> None:
     """A guard or an effect."""
-    _check(item, (*GUARDS, *_EFFECTS), "with_publish takes guards and effects")
+    _check(item, _PUBLISH, "with_publish takes guards and effects")
 
 
 def check_replay(item: Any) -> None:
@@ -48,7 +49,7 @@ def check_replay(item: Any) -> None:
 
 def check_settlement(item: Any) -> None:
     """An effect or a follow-up."""
-    _check(item, (*_EFFECTS, FollowUp), "with_settlement takes effects and follow-ups")
+    _check(item, _LATER, "with_settlement takes effects and follow-ups")
 
 
 def check_ending(verdict_class: str, items: tuple[Any, ...]) -> None:
@@ -56,14 +57,17 @@ def check_ending(verdict_class: str, items: tuple[Any, ...]) -> None:
     if verdict_class not in _ENDINGS:
         raise HookError(f"on_end({verdict_class!r}, ...): an ending is one of {', '.join(_ENDINGS)}")
     for item in items:
-        _check(item, (*_EFFECTS, FollowUp), "on_end takes effects and follow-ups")
+        _check(item, _LATER, "on_end takes effects and follow-ups")
 
 
-def _check(item: Any, kinds: tuple[type, ...], what: str) -> None:
-    if not isinstance(item, kinds):
+def _check(item: Any, kinds: frozenset[type], what: str) -> None:
+    kind = type(item)
+    if kind not in kinds:
         raise HookError(f"{what}, got {item!r}")
-    for name in _TEXTS[type(item)]:
+    for name in _TEXTS[kind]:
         text = getattr(item, name)
+        if type(text) is str and text.isascii() and 0 < len(text) <= _MAX_KEY:
+            continue  # nearly always
         if (text is not None or name != "holder") and not _is_key(text):
             raise HookError(f"{name}={text!r} of {type(item).__name__}: text of 1 to {_MAX_KEY} characters")
 
@@ -71,8 +75,6 @@ def _check(item: Any, kinds: tuple[type, ...], what: str) -> None:
 def _is_key(text: object) -> bool:
     if not isinstance(text, str) or not 1 <= len(text) <= _MAX_KEY:
         return False
-    if text.isascii():
-        return True
     try:
         text.encode()
     except UnicodeEncodeError:

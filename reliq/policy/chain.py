@@ -11,6 +11,7 @@ from types import GeneratorType
 from typing import Any
 
 from reliq.errors import HookError, HookSwallowed, OptionError
+from reliq.policy.decide import CLASSES
 from reliq.verdicts import Verdict
 
 logger = logging.getLogger("reliq.middleware")
@@ -19,10 +20,10 @@ logger = logging.getLogger("reliq.middleware")
 class Hook:
     """One overridden hook: the call, whose it is, how deep it stands, and whether its errors only get logged.
 
-    answers  of which its `settled` is told; None: all
+    hears  the answers, or the classes of verdicts, of which it is told; None: all
     """
 
-    __slots__ = ("answers", "call", "depth", "name", "observer")
+    __slots__ = ("call", "depth", "hears", "name", "observer")
 
     def __init__(
         self,
@@ -30,20 +31,26 @@ class Hook:
         name: str,
         depth: int,
         observer: bool,
-        answers: frozenset[str] | None = None,
+        hears: frozenset[str] | None = None,
     ) -> None:
         self.call = call
         self.name = name
         self.depth = depth
         self.observer = observer
-        self.answers = answers
+        self.hears = hears
 
 
 class Chain:
-    """The effective middleware of one task."""
+    """The effective middleware of one task.
+
+    settling         the hooks for each class of verdicts
+    settled_applied  the `settled` hooks that hear of what was applied: nearly all that they could hear
+    ends_alone       whether nobody looks at the end of a run that returns
+    """
 
     __slots__ = (
         "around",
+        "ends_alone",
         "failure",
         "middleware",
         "names",
@@ -62,7 +69,7 @@ class Chain:
 
         def hooks(name: str) -> tuple[Hook, ...]:
             return tuple(
-                Hook(getattr(m, name), m.name, depth, isinstance(m, observer), m.settled_on)
+                Hook(getattr(m, name), m.name, depth, isinstance(m, observer), getattr(m, f"{name}_on", None))
                 for depth, m in enumerate(self.middleware)
                 if getattr(type(m), name) is not getattr(base, name)
             )
@@ -72,13 +79,15 @@ class Chain:
         self.around = hooks("around")
         self.postrun = hooks("postrun")[::-1]
         self.failure = hooks("failure")[::-1]
-        self.settling = hooks("settling")[::-1]
+        settling = hooks("settling")[::-1]
+        self.settling = {kind: _told_of(settling, kind) for kind in CLASSES}
         self.settled = hooks("settled")[::-1]
         self.settled_applied = self.told_of("applied")
+        self.ends_alone = not (self.postrun or self.settling["done"] or self.settled_applied)
 
     def told_of(self, answer: str) -> tuple[Hook, ...]:
         """The `settled` hooks that hear of such an answer."""
-        return tuple(hook for hook in self.settled if hook.answers is None or answer in hook.answers)
+        return _told_of(self.settled, answer)
 
     def enter(self, ctx: Any) -> tuple[BaseException | None, int]:
         """Run `prerun`, outermost first: the verdict or error that ended it early, and how many were entered."""
@@ -133,6 +142,10 @@ class Chain:
                     hook.call(*args)
                 except BaseException as fault:
                     _logged(hook, fault)
+
+
+def _told_of(hooks: tuple[Hook, ...], word: str) -> tuple[Hook, ...]:
+    return tuple(hook for hook in hooks if hook.hears is None or word in hook.hears)
 
 
 def call(hook: Hook, *args: Any) -> Verdict | None:

@@ -7,6 +7,8 @@ from typing import Protocol
 
 from reliq.verdicts import Drop, Fail, Retry, Snooze, Verdict
 
+CLASSES = ("done", "retry", "snooze", "dropped", "failed")
+
 
 class RetryPolicy(Protocol):
     """What a task says about its retries."""
@@ -62,7 +64,7 @@ def expected(error: BaseException, throws: Sequence[type[BaseException]]) -> boo
 
 
 def class_of(verdict: Verdict) -> str:
-    """done, retry, snooze, dropped or failed: the word a settlement carries."""
+    """Of CLASSES: the word a settlement carries."""
     if isinstance(verdict, Retry):
         return "retry"
     if isinstance(verdict, Snooze):

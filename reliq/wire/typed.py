@@ -17,7 +17,7 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,6 +31,7 @@ from reliq.errors import (
 from reliq.wire import arity, hints, refusals
 from reliq.wire.lossless import change
 
+T = TypeVar("T")
 _EMPTY = b"[[],{}]"
 _MAX_SHAPES = 256  # calls of one task differ in few ways, unless **kwargs are data
 
@@ -72,6 +73,7 @@ class CompiledSignature:
         self._func = func
         self._shapes: dict[tuple[Any, ...], tuple[_Slot, ...]] = {}
         self._partial: dict[tuple[Any, ...], tuple[_Slot, ...]] = {}
+        self._flat: dict[tuple[Any, ...], tuple[tuple[str, ...], dict[str, object]]] = {}
         self._whole: Callable[[bytes], Any] | None = None  # decodes the shape seen last, if by position only
 
     @property
@@ -117,7 +119,12 @@ class CompiledSignature:
         `**kwargs` are flattened (a name that is also a parameter's gets `**` before it), `*args` are one tuple, and an
         int for a float parameter is that float.
         """
-        slots = self._shapes.get((len(args), *kwargs))
+        shape = (len(args), *kwargs)
+        flat = self._flat.get(shape)
+        if flat is not None:
+            names, defaults = flat
+            return dict(zip(names, (*args, *kwargs.values()), strict=True)) | defaults
+        slots = self._shapes.get(shape)
         if slots is None:
             slots = self._shape(len(args), tuple(kwargs))
         bound: dict[str, object] = {}
@@ -135,6 +142,9 @@ class CompiledSignature:
                 bound[name] = (
                     tuple(rest) if parameter.kind is inspect.Parameter.VAR_POSITIONAL else parameter.default
                 )
+        if all(slot.kind not in _VARIABLE and slot.hint is not float for slot in slots):
+            names = tuple(slot.name for slot in slots)
+            _remember(self._flat, shape, (names, {n: v for n, v in bound.items() if n not in names}))
         return bound
 
     def encode_result(self, value: object) -> bytes:
@@ -244,6 +254,7 @@ class CompiledSignature:
 
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _NAMED = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -272,12 +283,10 @@ def _is_text(name: str) -> bool:
     return True
 
 
-def _remember(
-    shapes: dict[tuple[Any, ...], tuple[_Slot, ...]], key: tuple[Any, ...], slots: tuple[_Slot, ...]
-) -> None:
+def _remember(shapes: dict[tuple[Any, ...], T], key: tuple[Any, ...], found: T) -> None:
     if len(shapes) >= _MAX_SHAPES:
         shapes.clear()
-    shapes[key] = slots
+    shapes[key] = found
 
 
 # --- values -------------------------------------------------------------------------------------------------

@@ -222,7 +222,7 @@ class Runner:
             began = time.perf_counter()
             value, error = await self._acall(job)
             job.duration = time.perf_counter() - began
-            if chain.postrun or chain.failure or chain.settling:
+            if chain.postrun or chain.failure or any(chain.settling.values()):
                 return (await _aside(self._conclude, job, value, error))[0]
             return self._conclude(job, value, error)
         finally:
@@ -269,7 +269,7 @@ class Runner:
         try:
             if error is None and not isinstance(value, Verdict):
                 chain = job.chain
-                if not chain.middleware:
+                if chain.ends_alone:
                     return self._done(job, value)
                 if not chain.postrun:
                     return self._settle(job, Done(value))
@@ -347,8 +347,9 @@ class Runner:
             except UnencodableResult as error:
                 verdict, job.error = Fail(f"result cannot be stored: {error}"), error
         job.verdict = verdict
-        if chain.settling:
-            chain.tell(chain.settling, job.entered, ctx, verdict)
+        kind: Any = decide.class_of(verdict)
+        if hooks := chain.settling[kind]:
+            chain.tell(hooks, job.entered, ctx, verdict)
         if (
             isinstance(verdict, Done)
             and verdict.by is None
@@ -363,7 +364,6 @@ class Runner:
             )
         reason = _said(verdict)
         self._log(job, verdict, reason)
-        kind: Any = decide.class_of(verdict)
         after, at = self._when(job, verdict) if isinstance(verdict, Retry | Snooze) else (None, None)
         return Settlement(
             delivery.receipt,
@@ -385,7 +385,7 @@ class Runner:
         return countdown_ms(seconds, name="after"), None
 
     def _done(self, job: Job, value: Any) -> Settlement:
-        """The short way of a task that has no middleware and returned."""
+        """The short way of a task that has returned, where nobody looks at its end."""
         ctx = job.ctx
         job.verdict = _DONE
         if ctx.effects is None and ctx.follow_ups is None:

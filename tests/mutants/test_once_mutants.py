@@ -22,8 +22,8 @@ PATCHES = (
     Patch(
         "an ending frees the lock of whoever has it",
         "placing.py",
-        "        free = Remove(ticket.key, holder=id)\n",
-        "        free = Remove(ticket.key)\n",
+        "        free = Remove(key, holder=id)\n",
+        "        free = Remove(key)\n",
         memory(LOCK, "lapsed_does_not_free_its_successor"),
     ),
     Patch(
@@ -36,8 +36,8 @@ PATCHES = (
     Patch(
         "the life of a lock is counted from the publish",
         "placing.py",
-        "plain = Add(ticket.key, value, ttl=ticket.ttl, holder=id, or_dead=ticket.or_dead, from_due=True)",
-        "plain = Add(ticket.key, value, ttl=ticket.ttl, holder=id, or_dead=ticket.or_dead)",
+        "plain = Add(key, value, ticket.ttl, id, or_dead=ticket.or_dead, from_due=True)",
+        "plain = Add(key, value, ticket.ttl, id, or_dead=ticket.or_dead)",
         memory(LOCK, "counts_from_the_due_time"),
     ),
     Patch(
@@ -136,7 +136,7 @@ PATCHES = (
     Patch(
         "a failed message frees a key that is to be held",
         "placing.py",
-        '        ctx.on_end("failed", Put(ticket.key, value, ttl=ticket.ttl, holder=id))\n',
+        '        ctx.on_end("failed", Put(key, value, ttl=ticket.ttl, holder=id))\n',
         '        ctx.on_end("failed", free)\n',
         memory(MODES, "hold_on_failure"),
     ),
@@ -178,7 +178,7 @@ PATCHES = (
     Patch(
         "what a run publishes runs beside it",
         "placing.py",
-        '            ctx.with_publish(Put(ticket.slot(0), b"", ttl=0, holder=self.inside.id))\n',
+        '            ctx.with_publish(Put(slot_key(self.digest, 0), b"", ttl=0, holder=self.inside.id))\n',
         "            pass\n",
         memory(MODES, "publishes_its_own_call"),
     ),
@@ -195,6 +195,13 @@ PATCHES = (
         "            return Snooze(wait, reason=",
         "            raise\n            return Snooze(wait, reason=",
         memory(BAD, "puts_the_message_off"),
+    ),
+    Patch(
+        "a message is in time whatever its due time",
+        "middleware.py",
+        "ctx.app.clock.now_ms() - delivery.due < ttl",
+        "ctx.app.clock.now_ms() - delivery.due < ttl * 1_000",
+        memory(MODES, "laps"),
     ),
     Patch(
         "the ticket of another message is passed on",

@@ -496,6 +496,65 @@ def test_a_hook_that_hears_only_of_refusals_keeps_no_run_in_memory(body, verdict
         assert task.chain.settled_applied == () and len(task.chain.settled) == 1
 
 
+@pytest.mark.parametrize(
+    ("body", "heard"),
+    [
+        (lambda: 1, []),
+        (boom, []),
+        (lambda: Drop("no"), []),
+        (lambda: Snooze(2), ["Snooze"]),
+        (lambda: Retry(2), ["Retry"]),
+    ],
+)
+def test_a_hook_hears_only_of_the_verdicts_it_asks_for(body, heard):
+    told = []
+
+    class Again(Middleware):
+        settling_on = frozenset({"retry", "snooze"})
+
+        def settling(self, ctx, verdict):
+            told.append(type(verdict).__name__)
+
+    app = Reliq("shop", broker="memory://", middleware=[Again()])
+    task = app.task(name="t", max_retries=1)(body)
+    with Harness(app) as harness:
+        task.delay()
+        harness.run_one()
+    assert told == heard and task.chain.ends_alone
+
+
+def test_what_nobody_looks_at_is_settled_with_its_result_and_its_effects():
+    class Marking(Middleware):
+        def prerun(self, ctx):
+            ctx.with_settlement(Put("ran", b"1"))
+
+    app = Reliq("shop", broker="memory://", middleware=[Marking()])
+    task = app.task(name="t")(lambda: {"n": 7})
+    with Harness(app) as harness:
+        handle = task.delay()
+        harness.run_one()
+        assert handle.get(1) == {"n": 7} and harness.engine.store_get("ran").data == b"1"
+    assert task.chain.ends_alone
+
+
+def test_a_publish_inside_a_task_shows_the_run_that_makes_it():
+    seen = []
+
+    class Looking(Middleware):
+        def publish(self, ctx):
+            seen.append(ctx.inside)
+
+    app = Reliq("shop", broker="memory://", middleware=[Looking()])
+    other = Reliq("other", broker="memory://", middleware=[Looking()])
+    inner, foreign = app.task(name="inner")(lambda: None), other.task(name="inner")(lambda: None)
+    outer = app.task(name="outer")(lambda: [inner.delay(), foreign.delay()].clear())
+    with Harness(app) as harness:
+        handle = outer.delay()
+        harness.run_one()
+    assert [run and run.id for run in seen] == [None, handle.id, None]
+    other.close()
+
+
 def test_what_a_publish_hook_puts_on_the_ending_applies_on_that_ending_only():
     class Marking(Middleware):
         def publish(self, ctx):
@@ -610,10 +669,10 @@ def test_hooks_that_are_not_overridden_cost_nothing():
         chain.around,
         chain.postrun,
         chain.failure,
-        chain.settling,
+        *chain.settling.values(),
         chain.settled,
     )
-    assert hooks == ((),) * 7 and len(chain.middleware) == 2
+    assert hooks == ((),) * 11 and len(chain.middleware) == 2 and chain.ends_alone
 
 
 def test_what_a_base_brings_stands_innermost_and_the_app_s_of_that_name_serves_instead():

@@ -528,6 +528,17 @@ def test_all_ways_to_write_a_call_bind_alike() -> None:
         assert type(bound["scale"]) is float
 
 
+def test_calls_of_one_form_are_bound_each_with_its_own_values() -> None:
+    def func(a: int, b: str = "b", *rest: int, c: float = 0.5) -> None: ...
+
+    compiled = compile_signature(func)
+    for a in (1, 2, 3):
+        assert compiled.bind((a,), {}) == {"a": a, "b": "b", "rest": (), "c": 0.5}
+        assert compiled.bind((), {"b": str(a), "a": a}) == {"a": a, "b": str(a), "rest": (), "c": 0.5}
+        assert compiled.bind((a, "x", a), {}) == {"a": a, "b": "x", "rest": (a,), "c": 0.5}
+        assert repr(compiled.bind((a,), {"c": a})["c"]) == f"{a}.0"
+
+
 def test_binding_flattens_keywords_and_keeps_clashing_names_apart() -> None:
     def func(a: int, /, *rest: int, **more: int) -> None: ...
 

@@ -266,6 +266,7 @@ def test_a_broker_that_is_no_engine_is_refused(bench, engine, clock, once, said)
 def newer(bench, monkeypatch):
     """A message of a publisher with a newer reliq_once."""
     monkeypatch.setattr("reliq_once.placing.VERSION", 2)
+    monkeypatch.setattr("reliq_once.terms.VERSION", 2)
     handle = bench.task(lambda: "ran").delay()
     monkeypatch.undo()
     return handle
