@@ -137,6 +137,20 @@ def test_reset_reaches_the_client_as_a_reset(proxy: Proxy) -> None:
             client.recv(1)
 
 
+def test_a_client_that_has_just_come_is_cut_off_too(proxy: Proxy) -> None:
+    """Before anything was done for it."""
+    ours, theirs = socket.socketpair()
+
+    async def come_and_go() -> int:
+        proxy._begin(theirs)
+        return await proxy._reset()
+
+    with ours:
+        assert proxy._call(come_and_go()) == 1
+        assert theirs.fileno() == -1
+        assert ours.recv(1) == b""
+
+
 def test_a_request_is_cut_after_so_many_bytes(proxy: Proxy, server: EchoServer) -> None:
     proxy.weather = Weather(cut_up=4)
     with connect(proxy) as client:

@@ -138,11 +138,18 @@ class Proxy:
     async def _accept(self, listener: socket.socket) -> None:
         while True:
             client, _ = await self._loop.sock_accept(listener)
-            self.connections += 1
-            pair = _Pair(self, client, random.Random(self._random.random()))
-            self._pairs.add(pair)
-            pair.task = self._loop.create_task(pair.run())
-            pair.task.add_done_callback(lambda _, pair=pair: self._pairs.discard(pair))  # type: ignore[misc]
+            self._begin(client)
+
+    def _begin(self, client: socket.socket) -> None:
+        self.connections += 1
+        pair = _Pair(self, client, random.Random(self._random.random()))
+        self._pairs.add(pair)
+        pair.task = self._loop.create_task(pair.run())
+        pair.task.add_done_callback(lambda _: self._ended(pair))
+
+    def _ended(self, pair: _Pair) -> None:
+        self._pairs.discard(pair)
+        pair.close()  # not by its task, which may be cancelled before it has begun
 
 
 class _Pair:
@@ -174,8 +181,10 @@ class _Pair:
         except* OSError:
             _reset_on_close(self._client)
             _reset_on_close(self._server)
-        finally:
-            self._client.close()
+
+    def close(self) -> None:
+        self._client.close()
+        if self._server is not None:
             self._server.close()
 
     def cut(self, *, spare: socket.socket | None = None) -> None:
