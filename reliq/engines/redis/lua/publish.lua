@@ -4,11 +4,15 @@
 -- Returns how many, when all were accepted; else a MessagePack list: 0 accepted, 1 duplicate, or what a guard found
 -- O(n log m) for n items among m that wait
 -- needs: finish guards write wake
-local items, ids, answers, plain = cmsgpack.unpack(ARGV[2]), {}, {}, true
+local items, ids, keys, answers, plain = cmsgpack.unpack(ARGV[2]), {}, {}, {}, true
 for i = 1, #items do
   ids[i] = items[i][1]
+  for _, guard in ipairs(items[i][11] or {}) do
+    keys[#keys + 1] = guard[1] == 'add' and #keys < 5000 and guard[2] or nil
+  end
 end
 fetch(ids)
+fetch_records(keys)
 for i = 1, #items do
   local item, answer = items[i], 0
   local guards, effects = item[11], item[12]

@@ -2,42 +2,60 @@
 -- A new message.
 local SMALL = 1024 -- bytes of a payload that go where the message goes while it waits for its time
 
+local tombs
+
 local function known(id)
   if row(id) then
     return true
   end
-  local ends = call('ZSCORE', N .. 'tomb', id)
+  if tombs == nil then
+    tombs = call('EXISTS', N .. 'tomb') == 1
+  end
+  local ends = tombs and call('ZSCORE', N .. 'tomb', id)
   return ends and tonumber(ends) > now
 end
 
--- What a message brings along for its end.  Its row says where being done has nothing to do, for what it removes goes by
--- itself; that is written into records that had this holder before it was accepted.
-local function bring(id, r, brought)
-  local keys = {}
+-- What a message brings along for its end: HAS_END of its row, which says where being done has nothing to do, for what it
+-- removes goes by itself.
+local function bring(id, brought)
+  local keys, going = {}, {}
   local plan = endings_of(brought, keys)
   hash('on_end', id, brought)
-  r[HAS_END] = plan.only_goes and ONLY_GOES or 1
+  goings[id] = going
   for number in pairs(plan.going) do
-    local value = record_of(keys[number])
+    going[keys[number]] = true
+  end
+  return plan.only_goes and ONLY_GOES or 1
+end
+
+-- Records that had this holder before it was accepted.
+local function adopt(id)
+  for key in pairs(goings[id]) do
+    local value = record_of(key)
     if value and value[4] == id and not value[6] then
-      write_record(keys[number], value, value[5])
+      write_record(key, value, value[5])
     end
   end
 end
 
+-- Its row is made of bytes that many have in common; its columns are taken apart when somebody asks for them.
 local function accept(item, payload)
-  local id, due, on_end = item[1], due_of(item), item[10]
-  local place = due > now and 0 or number('place')
-  local r = { struct.unpack(LAYOUT, newborn(item, due, place, number('accepted'))) }
-  rows[id] = r
-  if r[STATE] == IS_DUE and #payload <= SMALL then
-    asleep[id] = payload
+  local id, due, brought = item[1], due_of(item), item[10]
+  local is_due, expires, accepted = due > now, expires_of(item, due), number('accepted')
+  local place = is_due and 0 or number('place')
+  local has_end = brought ~= '' and bring(id, ARGV[brought] or raw(brought)) or 0
+  local first = newborn(item, is_due and IS_DUE or IS_READY, expires, has_end)
+  local born = struct.pack(BORN, now, due, place, accepted, 0)
+  raws[id], borns[id], rows[id] = first, born, nil
+  if is_due and #payload <= SMALL then
+    sleep(id, first, born, payload)
   else
+    hash('message', id, first)
+    hash('born', id, born)
     hash('payload', id, payload)
   end
-  if on_end ~= '' then
-    bring(id, r, ARGV[on_end] or raw(on_end))
+  line_up(id, item[3], is_due and due, 'ready:', (9 - item[4]) * BAND + place, expires, accepted)
+  if has_end > 0 then
+    adopt(id)
   end
-  wait(id, r, r[STATE])
-  return r
 end

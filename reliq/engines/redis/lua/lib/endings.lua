@@ -36,15 +36,8 @@ local function going_by(effects)
   return going, effects and all
 end
 
-local head, of_head, alike = '', nil, 0
-
 -- The plan in these bytes; its keys are put behind those that stand in `keys`.
 local function endings_of(bytes, keys)
-  local n = #keys
-  if #bytes == alike and bytes:sub(1, #head) == head then -- as the last one, with one key
-    keys[n + 1] = bytes:sub(#head + 1)
-    return of_head
-  end
   local text, at = struct.unpack('<I4c0', bytes)
   local plan = plans[text]
   if not plan then
@@ -54,11 +47,7 @@ local function endings_of(bytes, keys)
     plans[text] = plan
   end
   while at <= #bytes do
-    n = n + 1
-    keys[n], at = struct.unpack('<I2c0', bytes, at)
-    if at > #bytes and #keys[n] + #text + 6 == #bytes then
-      head, of_head, alike = bytes:sub(1, #text + 6), plan, #bytes
-    end
+    keys[#keys + 1], at = struct.unpack('<I2c0', bytes, at)
   end
   return plan
 end

@@ -8,7 +8,7 @@ local NOTHING = {}
 -- Whether a record is held by this message, and its time is not over: it was live as long as the message was leased.
 local function is_of(raw, id)
   local low, high = raw:byte(HOLDER_AT, HOLDER_AT + 1)
-  if low + 256 * high ~= #id or raw:sub(HOLDER_AT + 2, HOLDER_AT + 1 + #id) ~= id then
+  if low + 256 * high ~= #id or raw:find(id, HOLDER_AT + 2, true) ~= HOLDER_AT + 2 then
     return false
   end
   local expires = struct.unpack('<i8', raw, EXPIRES_AT)

@@ -23,27 +23,29 @@ local function leave(id, r)
   end
 end
 
-local function tied(moment, r)
-  return string.format('%d', math.min(moment, FAR) * TIES + r[ACCEPTED] % TIES)
+local function tied(moment, accepted)
+  return string.format('%d', math.min(moment, FAR) * TIES + accepted % TIES)
+end
+
+-- A message waits in its queue: until it is due, or else in a line at a place.
+local function line_up(id, queue, due, line, place, expires, accepted)
+  zset((due and 'due:' or line) .. queue, id, due and tied(due, accepted) or string.format('%d', place))
+  if expires > 0 then
+    zset('expiring', id, tied(expires, accepted))
+  end
+  set('queues', queue, true)
+  if not due then
+    count(woken, queue, 1)
+  elseif due <= now + SOON then
+    soon[queue] = math.min(soon[queue] or due, due)
+  end
 end
 
 -- A row that left its place waits again, ready or due.
 local function wait(id, r, state, reason)
   r[STATE], r[REASON] = state, reason or ''
-  if state == IS_DUE then
-    zset(stands_in(r), id, tied(r[DUE], r))
-  else
-    zset(stands_in(r), id, string.format('%d', (9 - r[PRIORITY]) * BAND + r[PLACE]))
-  end
-  if r[EXPIRES] > 0 then
-    zset('expiring', id, tied(r[EXPIRES], r))
-  end
-  set('queues', r[QUEUE], true)
-  if state == IS_READY then
-    count(woken, r[QUEUE], 1)
-  elseif r[DUE] <= now + SOON then
-    soon[r[QUEUE]] = math.min(soon[r[QUEUE]] or r[DUE], r[DUE])
-  end
+  local line, place = r[CRASHES] > 0 and 'charged:' or 'ready:', (9 - r[PRIORITY]) * BAND + r[PLACE]
+  line_up(id, r[QUEUE], state == IS_DUE and r[DUE], line, place, r[EXPIRES], r[ACCEPTED])
   touched[id] = true
 end
 

@@ -26,7 +26,19 @@ local function expires_of(item, due)
   return first < 0 and 0 or math.max(first, 1)
 end
 
-local function newborn(item, due, place, accepted)
-  local head = struct.pack(HEAD, due > now and IS_DUE or IS_READY, expires_of(item, due), 0, 0, 0, 0, 0, 0, 0, 0, 0)
-  return head .. (ARGV[item[2]] or raw(item[2])) .. struct.pack(BORN, now, due, place, accepted, 0)
+-- The first part of its row: a head and an end that most messages of a step have in common.
+local heads, ends = { [IS_READY] = {}, [IS_DUE] = {} }, { [0] = {}, {}, {} }
+
+local function newborn(item, state, expires, has_end)
+  local text, head = ARGV[item[2]] or raw(item[2]), heads[state][expires]
+  local tail = ends[has_end][text]
+  if not head then
+    head = struct.pack(HEAD, state, expires, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    heads[state][expires] = head
+  end
+  if not tail then
+    tail = text:sub(1, 2) .. string.char(has_end) .. text:sub(4)
+    ends[has_end][text] = tail
+  end
+  return head .. tail
 end

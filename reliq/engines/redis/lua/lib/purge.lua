@@ -1,9 +1,7 @@
 -- needs: records moves write
 -- Records whose holder has no row any more: those that go with it where it is done; the others go with nobody from now on.
-local function part_with(id, r, brought)
-  local keys = {}
-  for number in pairs(endings_of(brought, keys).going) do
-    local key = keys[number]
+local function part_with(id, r, going)
+  for key in pairs(going) do
     local value = record_of(key)
     if value and value[6] and value[4] == id then
       if r[STATE] == IS_DONE then
@@ -17,7 +15,7 @@ end
 
 -- The record of an ended message goes; its id stays a duplicate until its window is over.
 local function erase_message(id, r)
-  local brought = r[HAS_END] > 0 and read('on_end', id)
+  local going = going_of(id)
   for _, name in ipairs({ 'message', 'born', 'payload', 'value', 'error', 'story', 'on_end', 'waiting' }) do
     hash(name, id, false)
   end
@@ -26,9 +24,7 @@ local function erase_message(id, r)
     zset('tomb', id, r[PUBLISHED] + r[WINDOW])
   end
   rows[id], touched[id] = false, nil
-  if brought then
-    part_with(id, r, brought)
-  end
+  part_with(id, r, going)
 end
 
 -- Records whose time is over, at most `limit`: how many.  A second that is not over yet is looked through where it has

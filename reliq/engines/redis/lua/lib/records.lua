@@ -53,17 +53,30 @@ local function live(key)
   return value and not is_gone(value) and not lapsed(value) and value
 end
 
--- Whether a record of this key goes with this holder: that brought along that being done removes it.
-local function goes_with(holder, key)
-  local r = row(holder)
-  local brought = r and r[HAS_END] > 0 and r[STATE] ~= IS_DONE and read('on_end', holder)
-  local keys = {}
-  for number in pairs(brought and endings_of(brought, keys).going or keys) do
-    if keys[number] == key then
-      return true
+local goings = {} -- by message: the keys that being done removes, if it holds them
+
+local function going_of(id)
+  local going = goings[id]
+  if not going then
+    local r, keys = row(id), {}
+    local brought = r and r[HAS_END] > 0 and read('on_end', id)
+    going = {}
+    for number in pairs(brought and endings_of(brought, keys).going or keys) do
+      going[keys[number]] = true
     end
+    goings[id] = going
   end
-  return false
+  return going
+end
+
+-- Whether a record of this key goes with this holder: that has not ended so yet, and brought along that it removes it.
+local function goes_with(holder, key)
+  local r, raw = rows[holder], raws[holder]
+  if r == nil and not raw then
+    r = row(holder)
+  end
+  local state = r and r[STATE] or r == nil and raw:byte()
+  return state and state ~= IS_DONE and going_of(holder)[key] or false
 end
 
 local function into_bin(key, before, after)

@@ -72,7 +72,7 @@ local function write_row(id, r)
   local first, born = struct.pack(MESSAGE, unpack(r, 1, COLUMNS)), struct.pack(BORN, unpack(r, PUBLISHED, ALL))
   local payload = asleep[id]
   if payload and r[STATE] == IS_DUE then
-    hash('later', id, struct.pack('<I4', #first + #born) .. first .. born .. payload)
+    sleep(id, first, born, payload)
     return
   end
   hash('message', id, first)
