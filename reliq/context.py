@@ -71,6 +71,7 @@ class DuplicateOf(msgspec.Struct, frozen=True):
 class PublishContext:
     """One publish on its way to the broker; `headers` may be written, guards, effects and endings added.
 
+    keep_result   whether its result will be kept
     eta, delay    when it is due, as the call says: a moment or a span from acceptance (ms); a hook may set another
     duplicate_of  set by the hook that refuses, drops or joins a duplicate, for the hooks outside of it
     """
@@ -88,6 +89,7 @@ class PublishContext:
         "eta",
         "guards",
         "headers",
+        "keep_result",
         "options",
         "queue",
         "replays",
@@ -105,6 +107,7 @@ class PublishContext:
         options: Mapping[str, Any],
         headers: dict[str, str],
         queue: str,
+        keep_result: bool = True,
         eta: int | None = None,
         delay: int | None = None,
     ) -> None:
@@ -116,6 +119,7 @@ class PublishContext:
         self.options = options
         self.headers = headers
         self.queue = queue
+        self.keep_result = keep_result
         self.eta = eta
         self.delay = delay
         self.duplicate_of: DuplicateOf | None = None

@@ -216,9 +216,10 @@ def context_of(
     app: Reliq, task: Task[..., Any], call: Mapping[str, Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> PublishContext:
     """What the publish hooks of one call are given."""
-    queue = app.defaults(task).queue
+    defaults = app.defaults(task)
+    queue, keep = defaults.queue, not defaults.ignore_result
     if not call:
-        return PublishContext(app, task, new_id(), args, kwargs, {**task.middleware_options}, {}, queue)
+        return PublishContext(app, task, new_id(), args, kwargs, {**task.middleware_options}, {}, queue, keep)
     return PublishContext(
         app,
         task,
@@ -228,6 +229,7 @@ def context_of(
         {**task.middleware_options, **call.get("middleware", _NONE)},
         dict(call.get("headers") or ()),
         call.get("queue") or queue,
+        not call["ignore_result"] if "ignore_result" in call else keep,
         call.get("eta"),
         call.get("delay"),
     )

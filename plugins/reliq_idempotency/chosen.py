@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from reliq import ReliqError, Task, current, keys
+from reliq import PublishContext, Task, keys
 from reliq.errors import OptionError, UnkeyableArgument
 from reliq_idempotency.options import Idempotent
 from reliq_idempotency.plan import PREFIX, Plan
@@ -63,36 +63,28 @@ def check_size(value: object, who: str) -> None:
         )
 
 
-def plan_for(
-    options: Idempotent,
-    id: str,
-    task: Task[..., Any],
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    bound: Bound,
-    *,
-    given: object = _UNSAID,
-    parent: str | None = None,
-    trace: str | None = None,
-) -> Plan | None:
+def plan_for(options: Idempotent, ctx: PublishContext, *, given: object = _UNSAID) -> Plan | None:
     """The plan of a call, or None when it has no key.
 
     given  the call's own key, over those of the options
-    trace  the traceparent of the publish
     """
-    digest = digest_for(options, task, args, kwargs, bound, given=given, parent=parent)
+    inside = ctx.inside if options.scope == "parent" else None
+    parent = None if inside is None else inside.id
+    digest = digest_for(options, ctx.task, ctx.args, ctx.kwargs, ctx.bound, given=given, parent=parent)
     if digest is None:
         return None
+    # A key that is made of all arguments leaves none to compare.
+    is_whole = options.keys == "all" and given is _UNSAID
     return Plan(
-        version=1,
-        id=id,
-        key=PREFIX + digest,
-        fingerprint=_fingerprint(options, task, bound),
-        ttl=options.ttl_ms,
-        failures=options.replay_failures,
-        in_progress=options.on_in_progress,
-        max_result=options.max_result,
-        trace=trace,
+        1,
+        ctx.id,
+        PREFIX + digest,
+        None if is_whole else _fingerprint(options, ctx.task, ctx.bound),
+        options.ttl_ms,
+        options.replay_failures,
+        options.on_in_progress,
+        options.max_result,
+        ctx.trace,
     )
 
 
@@ -141,15 +133,6 @@ def _computed(
         )
     check_size(value, who)
     return value
-
-
-def parent_of(app: object) -> str | None:
-    """The message that sends, where a task of the same app does."""
-    try:
-        running = current()
-    except ReliqError:
-        return None
-    return running.id if running.app is app else None
 
 
 def _fingerprint(options: Idempotent, task: Task[..., Any], bound: Bound) -> str | None:

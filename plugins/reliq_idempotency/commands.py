@@ -168,7 +168,7 @@ def _found(target: Target, key: str) -> tuple[Value, Entry]:
             f"there is no record under {key}",
             "no such call was sent, or its life (ttl) is over, or its message failed, was dropped or cancelled",
         )
-    return value, Entry.decode(value.data, key=key)
+    return value, Entry.of(value, key=key)
 
 
 def _message_state(target: Target, entry: Entry) -> str | None:

@@ -57,6 +57,6 @@ def _short_results(app: Reliq, middleware: Idempotency) -> Iterator[str]:
 def _orphans(app: Reliq) -> Iterator[str]:
     for key, value in islice(records(app.broker, PREFIX), _LOOKED_AT):
         if value.expires is None and value.holder is not None:
-            entry = Entry.decode(value.data, key=key)
+            entry = Entry.of(value, key=key)
             if entry.state == "accepted" and app.broker.get(value.holder) is None:
                 yield key

@@ -21,7 +21,7 @@ def answer(
 ) -> Join:
     """The handle of the message that has the key, or the error that says why there is none."""
     value, state = refused.found.value, refused.found.state
-    entry = Entry.decode(value.data, key=plan.key)
+    entry = Entry.of(value, key=plan.key)
     task, first = ctx.task.name, entry.id
     ctx.duplicate_of = DuplicateOf(first, state, entry.trace)
     if differs(plan, entry):

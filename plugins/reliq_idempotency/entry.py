@@ -3,6 +3,9 @@
 `accepted` names a message that has not ended, as far as this record knows; `done` and `failed` also say how it did.
 A message that was ended by somebody who has no result to give (the broker itself, a worker without this middleware)
 leaves `accepted` behind with the life of an ended one: how it ended is in the message's own record.
+
+So does every message whose result nobody keeps, and then nothing is missing: its record only gets a life when it is
+done (`quiet`), so nobody has to write that.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from reliq import ReliqError
-from reliq.ports import Record
+from reliq.ports import Record, Value
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -21,6 +24,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     result     the encoded result of a done message; None is the result None
     elsewhere  the result was too large for this record: it is in the message's own
     trace      the traceparent of the message's publish, to which a duplicate's span can link
+    quiet      the life (ms) that the record gets when its message is done, and only then; 0: others get one, too
     """
 
     state: Literal["accepted", "done", "failed"]
@@ -34,20 +38,24 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     reason: str | None = None
     error: bytes | None = None
     trace: str | None = None
+    quiet: int = 0
 
     def encode(self) -> bytes:
         return _encode(self)
 
     @classmethod
-    def decode(cls, data: bytes, *, key: str) -> Entry:
-        """`ReliqError` names the key of a record that is none of ours."""
+    def of(cls, value: Value, *, key: str) -> Entry:
+        """What stands there; `ReliqError` names the key of a record that is none of ours."""
         try:
-            return _decode(data)
+            entry = _decode(value.data)
         except msgspec.MsgspecError as error:
             raise ReliqError(
                 f"The record under {key} cannot be read ({error}); a newer version may have written it. "
                 f"`reliq idem rm {key}` removes it"
             ) from error
+        if entry.quiet and entry.state == "accepted" and value.expires is not None:
+            return msgspec.structs.replace(entry, state="done", at=value.expires - entry.quiet)
+        return entry
 
     def record(self, *, queue: str) -> Record | None:
         """How the message ended, for a handle; None when that is not kept here."""

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
 from functools import partial
 from typing import Any, Unpack
+from weakref import WeakKeyDictionary
 
 from reliq import (
     Done,
@@ -28,7 +29,6 @@ from reliq_idempotency.options import Given, Idempotent
 from reliq_idempotency.plan import HEADER, KEY_HEADER, PREFIX
 
 _KEY = "idempotency_key"
-_ENDS = (Done, Fail)
 COUNTS = ("joins", "replays", "conflicts", "mismatches", "stale_completions")
 
 
@@ -47,12 +47,14 @@ class Idempotency(Middleware):
 
     name = "idempotency"
     options = frozenset({"idempotency", _KEY})
+    settling_on = frozenset({"done", "failed"})
     settled_on = frozenset({"stale"})
 
     def __init__(self, **options: Unpack[Given]) -> None:
         self.defaults = Idempotent().over(options, where="Idempotency(...)")
         self.tally = Tally("idem", COUNTS)
         self._app: Reliq | None = None
+        self._of_task: WeakKeyDictionary[Task[..., Any], Idempotent | None] = WeakKeyDictionary()
 
     @property
     def counters(self) -> Counter[str]:
@@ -119,30 +121,18 @@ class Idempotency(Middleware):
         # A task may hand its headers on; its key is not this call's.
         if ctx.headers.pop(HEADER, None) is not None:
             ctx.headers.pop(KEY_HEADER, None)
-        options = {name: value for name, value in ctx.options.items() if name in self.options}
-        effective = chosen.options_for(self.defaults, ctx.task, options)
-        plan = None
-        if effective is not None:
-            plan = chosen.plan_for(
-                effective,
-                ctx.id,
-                ctx.task,
-                ctx.args,
-                ctx.kwargs,
-                ctx.bound,
-                parent=chosen.parent_of(ctx.app),
-                trace=ctx.trace,
-                **_given(options),
-            )
+        effective = self._effective(ctx)
+        plan = None if effective is None else chosen.plan_for(effective, ctx, **_given(ctx.options))
         if effective is None or plan is None:
             yield
             return None
         _check_engine(ctx)
-        guard, effect = plan.take(ctx.task.name)
+        accepted = plan.accepted(ctx.task.name, keep_result=ctx.keep_result)
+        guard, effect = plan.take(accepted)
         ctx.with_publish(guard)
         ctx.with_publish(effect)
-        ctx.on_replay(plan.retake(ctx.task.name))
-        for verdict_class, effects in plan.endings(ctx.task.name):
+        ctx.on_replay(plan.retake(accepted))
+        for verdict_class, effects in plan.endings(accepted):
             ctx.on_end(verdict_class, *effects)
         ctx.headers[KEY_HEADER] = plan.key.removeprefix(PREFIX)
         ctx.headers[HEADER] = plan.header()
@@ -156,11 +146,22 @@ class Idempotency(Middleware):
             return duplicates.answer(ctx, plan, refused, raising=raising, count=count)
         return None
 
+    def _effective(self, ctx: PublishContext) -> Idempotent | None:
+        """What holds for this call; for those that say nothing of their own it is worked out once."""
+        task, given = ctx.task, ctx.options.get("idempotency")
+        if given is not None and given is not task.middleware_options.get("idempotency"):
+            return chosen.options_for(self.defaults, task, ctx.options)
+        try:
+            return self._of_task[task]
+        except KeyError:
+            found = self._of_task[task] = chosen.options_for(self.defaults, task)
+            return found
+
     # --- running ---
 
     def prerun(self, ctx: RunContext) -> Verdict | None:
         """Run only while no other message has the key; look at the store once."""
-        if HEADER not in ctx.headers:
+        if HEADER not in ctx.headers or running.is_certain(ctx):
             return None
         plan = running.note(ctx).plan
         if plan is None:
@@ -177,8 +178,9 @@ class Idempotency(Middleware):
 
     def settling(self, ctx: RunContext, verdict: Verdict) -> None:
         """Complete the record in the step that settles the message, so only who still holds it completes it."""
-        if HEADER not in ctx.headers or not isinstance(verdict, _ENDS):
+        if HEADER not in ctx.headers or (type(verdict) is Done and running.is_quiet(ctx)):
             return
+        assert isinstance(verdict, Done | Fail)  # `settling_on`
         found = running.note(ctx)
         if found.plan is None or found.joined:
             return
@@ -195,14 +197,15 @@ class Idempotency(Middleware):
 
 def _check_engine(ctx: PublishContext) -> None:
     try:
-        capabilities = ctx.app.broker.capabilities
+        if ctx.app.is_engine:
+            return
+        name = ctx.app.broker.capabilities.name
     except BrokerError as error:
         raise PublishRefused(f"Nothing was published: {error}") from error
-    if not capabilities.engine:
-        raise OptionError(
-            f"Task {ctx.task.name!r}: idempotency needs a broker that keeps records and messages in one step (an "
-            f"engine, such as sqlite:///shop.db); {capabilities.name} is none, so nothing was published"
-        )
+    raise OptionError(
+        f"Task {ctx.task.name!r}: idempotency needs a broker that keeps records and messages in one step (an "
+        f"engine, such as sqlite:///shop.db); {name} is none, so nothing was published"
+    )
 
 
 def _given(call: Mapping[str, Any]) -> dict[str, Any]:

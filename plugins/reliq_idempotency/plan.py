@@ -29,9 +29,9 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
     key: str  # in the store
     fingerprint: str | None
     ttl: int  # ms
-    failures: str | None  # which are kept: None, "permanent" or "all"
-    in_progress: str
-    max_result: int
+    failures: str | None = None  # which are kept: None, "permanent" or "all"
+    in_progress: str = "snooze"
+    max_result: int = 65_536
     trace: str | None = None  # the traceparent of the publish
 
     @classmethod
@@ -47,37 +47,43 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
         return plan if plan.version == 1 and plan.id == id else None
 
     def header(self) -> str:
+        """The plan as it travels, without what it says at the end if that is what plans say by default."""
+        if (self.failures, self.in_progress, self.max_result, self.trace) == _DEFAULTS:
+            return _encode((self.version, self.id, self.key, self.fingerprint, self.ttl)).decode()
         return _encode(self).decode()
 
-    def accepted(self, task: str) -> bytes:
+    def accepted(self, task: str, *, keep_result: bool) -> bytes:
         """The record of a message that has not ended: the same bytes for the same message, whoever writes it."""
-        return Entry("accepted", self.id, task, self.fingerprint, trace=self.trace).encode()
+        quiet = 0 if keep_result or self.failures == "all" else self.ttl
+        return Entry("accepted", self.id, task, self.fingerprint, trace=self.trace, quiet=quiet).encode()
 
-    def take(self, task: str) -> tuple[Guard, Effect]:
+    def take(self, accepted: bytes) -> tuple[Guard, Effect]:
         """The record with the publish: refused while anything stands there.
 
         Also where the record has the same holder, which `Add` would take again: an id that was chosen again after its
         window must not run twice within the ttl.
         """
-        return Absent(self.key), Put(self.key, self.accepted(task), holder=self.id)
+        return Absent(self.key), Put(self.key, accepted, holder=self.id)
 
-    def retake(self, task: str) -> Guard:
+    def retake(self, accepted: bytes) -> Guard:
         """The record again for a dead letter's new life: refused while another message has the key."""
-        return Add(self.key, self.accepted(task), holder=self.id, or_dead=False)
+        return Add(self.key, accepted, holder=self.id, or_dead=False)
 
-    def endings(self, task: str) -> tuple[tuple[VerdictClass, tuple[Effect, ...]], ...]:
+    def endings(self, accepted: bytes) -> tuple[tuple[VerdictClass, tuple[Effect, ...]], ...]:
         """What each ending does to the record, whoever makes it.
 
         A settlement's own effects come before these: it has written the result, or a failure that is to be kept.
         """
         kept = Touch(self.key, ttl=self.ttl, holder=self.id)
-        failed: tuple[Effect, ...] = (Remove(self.key, holder=self.id),)
+        free = Remove(self.key, holder=self.id)
+        failed: tuple[Effect, ...] = (free,)
         if self.failures == "permanent":
-            failed = (Remove(self.key, holder=self.id, value=self.accepted(task)), kept)
+            failed = (Remove(self.key, holder=self.id, value=accepted), kept)
         elif self.failures == "all":
             failed = (kept,)
-        return ("done", (kept,)), ("failed", failed), ("dropped", (Remove(self.key, holder=self.id),))
+        return ("done", (kept,)), ("failed", failed), ("dropped", (free,))
 
 
+_DEFAULTS = Plan.__struct_defaults__
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Plan).decode

@@ -15,7 +15,7 @@ from reliq.ports import Add, Equals, Guard, Leased, Record, Value
 from reliq_idempotency.duplicates import differs, mismatch
 from reliq_idempotency.entry import Entry
 from reliq_idempotency.errors import IdempotencyInProgress
-from reliq_idempotency.plan import Plan
+from reliq_idempotency.plan import HEADER, Plan
 
 Count = Callable[[str], None]
 
@@ -47,11 +47,9 @@ def note(ctx: RunContext) -> Note:
 
 def before(ctx: RunContext, plan: Plan, count: Count) -> Verdict | None:
     """None: run.  Else what becomes of this run, as another message has the key."""
-    if _is_certain(ctx):
-        return None
     for _ in range(_LOOKS):
         value = ctx.store.store_get(plan.key)
-        entry = None if value is None else Entry.decode(value.data, key=plan.key)
+        entry = None if value is None else Entry.of(value, key=plan.key)
         if value is None or entry is None:
             taken = _taken(ctx, plan)
             if taken is not False:
@@ -70,7 +68,7 @@ def before(ctx: RunContext, plan: Plan, count: Count) -> Verdict | None:
     return later(ctx, "the key changes hands")
 
 
-def _is_certain(ctx: RunContext) -> bool:
+def is_certain(ctx: RunContext) -> bool:
     """Whether the broker has just said that nobody touched the record, so that a look would tell nothing new.
 
     A run that was held up since its claim looks: another may have taken the message, and done it.
@@ -78,6 +76,11 @@ def _is_certain(ctx: RunContext) -> bool:
     delivery = ctx.delivery
     age = ctx.app.clock.now_ms() - delivery.receipt.fence // 1000  # which is the moment of the claim
     return delivery.undisturbed and not delivery.crashes and 0 <= age < _FRESH
+
+
+def is_quiet(ctx: RunContext) -> bool:
+    """Whether its ending alone tells that the message was done: see `Entry.quiet`, and `Plan.accepted` for "all"."""
+    return not ctx.envelope.keep_result and '"all"' not in ctx.headers[HEADER]
 
 
 def later(ctx: RunContext, reason: str) -> Snooze:
@@ -93,7 +96,8 @@ def _taken(
     The message's ending frees the key, so it is taken only while the message has one to come.
     """
     held = Leased(ctx.id, ctx.fence)
-    add = Add(plan.key, plan.accepted(ctx.task.name), holder=ctx.id, or_dead=or_dead)
+    accepted = plan.accepted(ctx.task.name, keep_result=ctx.envelope.keep_result)
+    add = Add(plan.key, accepted, holder=ctx.id, or_dead=or_dead)
     applied = ctx.store.apply((held, *guards, add), ())
     if applied.ok:
         return None
@@ -107,7 +111,8 @@ def _own(ctx: RunContext, entry: Entry) -> Verdict | None:
     if entry.state != "done":
         return None
     note(ctx).joined = True
-    return Drop(f"the message was done by its run of fence {entry.fence}")
+    who = f"its run of fence {entry.fence}" if entry.fence else "another run"
+    return Drop(f"the message was done by {who}")
 
 
 def _holder(ctx: RunContext, entry: Entry) -> Record | None:

@@ -149,6 +149,41 @@ def test_a_task_that_keeps_no_results_replays_none(bench):
     assert all(b"secret" not in value.data for _, value in sorted(records(bench.engine, "idem:")))
 
 
+@pytest.mark.parametrize("policy", [None, "permanent", "all"])
+def test_a_message_that_keeps_no_result_is_told_to_be_done_though_its_own_record_is_gone(
+    bench, clock, policy
+):
+    work = bench.task(
+        lambda n: "secret",
+        ignore_result=True,
+        result_ttl=60,
+        idempotency={"keys": "all", "ttl": 600, "replay_failures": policy},
+    )
+    first = work.delay(1)
+    clock.advance(5)
+    ended = clock.now_ms()
+    delivery = bench.harness.claim().deliveries[0]
+    settlement = bench.harness.runner.run(bench.harness.runner.open(delivery))
+    assert len(settlement.effects) == (policy == "all")  # else its ending tells it all
+    bench.engine.settle([settlement])
+    clock.advance(120)
+    bench.engine.reap()
+    assert bench.engine.get(first.id) is None
+    second = work.delay(1)
+    assert (second.id, second.state, second.get(0)) == (first.id, "SUCCESS", None)
+    assert second.record().ended == ended and bench.counts == {"replays": 1}
+
+
+def test_a_call_says_itself_that_its_result_is_not_kept(bench, clock):
+    work = bench.task(lambda n: "paid", result_ttl=60)
+    work.apply_async((1,), ignore_result=True)
+    work.apply_async((2,), ignore_result=False)
+    bench.run()
+    clock.advance(120)
+    bench.engine.reap()
+    assert [work.delay(n).get(0) for n in (1, 2)] == [None, "paid"] and bench.run() == 0
+
+
 def test_a_key_counts_for_its_life_from_the_end_of_the_message(bench, clock):
     work = bench.task(lambda n: "paid", idempotency={"keys": "all", "ttl": 60})
     work.apply_async((1,), countdown=1000)
@@ -517,8 +552,10 @@ def too_slow(n):
     ids=["error", "Fail", "retries", "Retry", "Snooze", "time"],
 )
 @pytest.mark.parametrize("policy", [None, "permanent", "all"])
-def test_failures_are_kept_as_the_policy_says(bench, clock, body, options, keeps, policy):
-    work = bench.task(body, idempotency={"keys": "all", "ttl": 600, "replay_failures": policy}, **options)
+@pytest.mark.parametrize("ignore", [False, True])
+def test_failures_are_kept_as_the_policy_says(bench, clock, body, options, keeps, policy, ignore):
+    said = {"keys": "all", "ttl": 600, "replay_failures": policy}
+    work = bench.task(body, idempotency=said, ignore_result=ignore, **options)
     first = work.delay(1)
     bench.run(advance=True)
     assert first.failed()
@@ -533,8 +570,10 @@ def test_failures_are_kept_as_the_policy_says(bench, clock, body, options, keeps
 
 @pytest.mark.parametrize("end", [crash, hard_limit])
 @pytest.mark.parametrize("policy", ["permanent", "all"])
-def test_a_failure_made_by_the_broker_is_kept_only_where_all_are(bench, end, policy):
-    work = bench.task(lambda n: None, idempotency={"keys": "all", "replay_failures": policy})
+@pytest.mark.parametrize("ignore", [False, True])
+def test_a_failure_made_by_the_broker_is_kept_only_where_all_are(bench, end, policy, ignore):
+    said = {"keys": "all", "replay_failures": policy}
+    work = bench.task(lambda n: None, idempotency=said, ignore_result=ignore)
     first = work.delay(1)
     end(bench, first)
     assert first.failed()
@@ -847,8 +886,9 @@ def test_a_run_that_lost_its_message_completes_nothing(bench):
     assert first.get(0) == 2 and work.delay(1).get(0) == 2
 
 
-def test_a_run_that_wakes_after_another_has_done_the_work_does_not_do_it_again(bench):
-    work = bench.task(lambda n: len(bench.ran))
+@pytest.mark.parametrize("ignore", [False, True])
+def test_a_run_that_wakes_after_another_has_done_the_work_does_not_do_it_again(bench, ignore):
+    work = bench.task(lambda n: len(bench.ran), ignore_result=ignore)
     work.delay(1)
     lost = bench.harness.claim().deliveries[0]
     bench.engine.bury(lost.receipt.owner, started=[lost.receipt])
