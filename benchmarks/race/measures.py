@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from benchmarks import tally
 from benchmarks.race import alone
+from benchmarks.race.goals import IN_TURN
 from benchmarks.race.known import PEERS as known_rates
 from benchmarks.race.rig import Rig
-from benchmarks.race.sides import Side
+from benchmarks.race.sides import Side, chosen
 from reliq.testing.faults.processes import memory
+
+SLICE = 250  # messages: about 30 ms, so that what disturbs one slice disturbs few
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,22 @@ def throughput(rig: Rig, side: Side) -> None:
         rate = rig.produce(side, "publish", "no_op", number, rig.settings.batch)["rate"]
         rig.add("publish in bulk", side, "/s", rate)
         rig.add("drain, 2 processes", side, "/s", _drain(rig, side, number, processes=2))
+
+
+def in_turn(rig: Rig, side: Side) -> None:
+    """Publish one by one, a slice by the bare loop and one by reliq in turn: minutes apart, their ratio is chance.
+
+    Each slice is a sample, so that the ratio is the median of the slices' own ratios.
+    """
+    if rig.settings.reliq_on != "redis":
+        return
+    (bare,) = chosen("bare")
+    slices = max(20, rig.settings.messages // SLICE)
+    with rig.measuring():
+        rates = rig.produce(side, "in_turn", bare.app, slices, SLICE)
+    for own, other in zip(rates["own"], rates["other"], strict=True):
+        rig.add(IN_TURN, side, "/s", own)
+        rig.add(IN_TURN, bare, "/s", other)
 
 
 def latency(rig: Rig, side: Side) -> None:
@@ -137,6 +156,7 @@ def _reliq(side: Side) -> bool:
 
 MEASURES: dict[str, Measure] = {
     "throughput": Measure(throughput, lambda side: True),
+    "publish": Measure(in_turn, _reliq),
     "latency": Measure(latency, lambda side: True),
     "cpu": Measure(cpu, lambda side: True),
     "lateness": Measure(lateness, lambda side: side.later),

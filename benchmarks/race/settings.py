@@ -37,7 +37,7 @@ class Settings:
 HELP = {
     "only": "sides that take part, say celery,reliq (default: bare and reliq, and four peers)",
     "also": "sides that take part besides: celery-solo, arq, rq, saq, streaq",
-    "measures": "only these: throughput, latency, cpu, lateness, variants, waiting, memory, idle, faults",
+    "measures": "only these: throughput, publish, latency, cpu, lateness, variants, waiting, memory, idle, faults",
     "reliq_on": "redis, or sqlite to try the race where reliq has no Redis",
     "due": "messages that are due later, for the lateness",
     "due_in": "seconds until they are due",

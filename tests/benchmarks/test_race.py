@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,6 +17,7 @@ from benchmarks.__main__ import parse
 from benchmarks.faults_peers import contestants
 from benchmarks.figures import Figures
 from benchmarks.race import environments, sides
+from benchmarks.race.apps import produce
 from benchmarks.race.goals import best, goals
 from benchmarks.race.kills import judge
 from benchmarks.race.known import behind
@@ -107,6 +110,27 @@ def test_a_peer_is_behind_only_where_faster_round_trips_do_not_explain_it() -> N
         measured = figures(dramatiq=0.7 * 4_307, bare=280_000)
         measured.add("publish one by one, bare", "/s", trips)
         assert len(list(behind(measured, ["dramatiq"]))) == number
+
+
+def test_publishing_is_judged_by_the_slices_that_were_neighbours() -> None:
+    found = figures()
+    for slowed in (1, 4, 2):  # the machine
+        found.add("publish one by one, in turn, bare", "/s", 8_000 / slowed)
+        found.add("publish one by one, in turn, reliq", "/s", 6_400 / slowed)
+    found.add("publish one by one, bare", "/s", 8_000)
+    found.add("publish one by one, reliq", "/s", 2_000)
+    (goal,) = [goal for goal in goals(found, []) if goal.text == "publish one by one / bare RPUSH"]
+    assert (goal.value(found), goal.met(found)) == (0.8, True)
+
+
+def test_slices_take_turns_and_each_side_is_first_every_other_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    own = SimpleNamespace(send=lambda name, args: sent.append("own"))
+    other = SimpleNamespace(send=lambda name, args: sent.append("other"), warm=lambda: None)
+    monkeypatch.setitem(sys.modules, "benchmarks.race.apps.fake", other)  # type: ignore[arg-type]
+    rates = asyncio.run(produce.in_turn(own, "fake", "3", "2"))
+    assert sent[::2] == sent[1::2] == ["own", "other", "other", "own", "own", "other"]
+    assert {name: len(found) for name, found in rates.items()} == {"own": 3, "other": 3}
 
 
 def test_a_ratio_over_uneven_rounds_is_that_of_the_medians() -> None:

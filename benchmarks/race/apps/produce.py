@@ -1,6 +1,7 @@
 """Sends messages for one side, in a process and an environment of its own, and prints what it measured as JSON.
 
 python -m benchmarks.race.apps.produce SIDE publish NAME NUMBER PER
+                                            in_turn OTHER SLICES NUMBER
                                             latency SAMPLES PAUSE SEED
                                             schedule NUMBER DELAY
                                             journal NUMBER SECONDS
@@ -50,6 +51,21 @@ def _publish(app: Any, name: str, args: tuple[object, ...], count: int, batch: i
         for start in range(0, count, batch):
             app.send_many(name, [args] * min(batch, count - start))
     return monotonic() - begun
+
+
+async def in_turn(app: Any, other: str, slices: str, number: str) -> dict[str, Any]:
+    """Messages per second one by one: this side and another in turn, slice after slice, each first every other time.
+
+    What slows the machine down for longer than a slice takes slows both down.
+    """
+    sides = {"own": app, "other": import_module(f"benchmarks.race.apps.{other}")}
+    sides["other"].warm()
+    rates: dict[str, list[float]] = {"own": [], "other": []}
+    for _ in range(int(slices)):
+        for name, side in sides.items():
+            rates[name].append(int(number) / _publish(side, "no_op", (), int(number), 1))
+        sides = dict(reversed(sides.items()))
+    return rates
 
 
 async def ahead(app: Any, number: str, delay: str) -> dict[str, Any]:
@@ -135,7 +151,7 @@ async def _await_stamp(index: int) -> float:
 
 COMMANDS: dict[str, Callable[..., Awaitable[dict[str, Any]]]] = {
     function.__name__: function
-    for function in (publish, ahead, busy, latency, warm_worker, schedule, journal, left)
+    for function in (publish, in_turn, ahead, busy, latency, warm_worker, schedule, journal, left)
 }
 
 
