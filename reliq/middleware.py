@@ -50,6 +50,7 @@ class Middleware:
     options         task and call options this middleware owns; a misspelt one fails where the task is defined
     requires_outer  names that, where present in the chain, must stand outside this one; checked at start
     settling_on     classes of verdicts of which its `settling` hears: done, retry, snooze, dropped, failed; None: all
+                    `result`: done, where the result is kept
     settled_on      answers of which its `settled` is told: applied, repeated, stale; None: all
 
     Without `done` and without `applied` these hooks cost a run that returns nothing; where `settled` hears of another

@@ -5,7 +5,8 @@ A message that was ended by somebody who has no result to give (the broker itsel
 leaves `accepted` behind with the life of an ended one: how it ended is in the message's own record.
 
 So does every message whose result nobody keeps, and then nothing is missing: its record only gets a life when it is
-done (`quiet`), so nobody has to write that.
+done (`quiet`), so nobody has to write that.  Where all failures are kept, their records get one, too; there the ending
+itself writes `done`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     result     the encoded result of a done message; None is the result None
     elsewhere  the result was too large for this record: it is in the message's own
     trace      the traceparent of the message's publish, to which a duplicate's span can link
-    quiet      the life (ms) that the record gets when its message is done, and only then; 0: others get one, too
+    quiet      of a message whose result nobody keeps: the life (ms) that the record gets when it is done, and, while
+               it says `accepted`, only then
     """
 
     state: Literal["accepted", "done", "failed"]
@@ -53,7 +55,7 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
                 f"The record under {key} cannot be read ({error}); a newer version may have written it. "
                 f"`reliq idem rm {key}` removes it"
             ) from error
-        if entry.quiet and entry.state == "accepted" and value.expires is not None:
+        if entry.quiet and value.expires is not None:
             return msgspec.structs.replace(entry, state="done", at=value.expires - entry.quiet)
         return entry
 

@@ -47,7 +47,7 @@ class Idempotency(Middleware):
 
     name = "idempotency"
     options = frozenset({"idempotency", _KEY})
-    settling_on = frozenset({"done", "failed"})
+    settling_on = frozenset({"result", "failed"})
     settled_on = frozenset({"stale"})
 
     def __init__(self, **options: Unpack[Given]) -> None:
@@ -132,7 +132,7 @@ class Idempotency(Middleware):
         ctx.with_publish(guard)
         ctx.with_publish(effect)
         ctx.on_replay(plan.retake(accepted))
-        for verdict_class, effects in plan.endings(accepted):
+        for verdict_class, effects in plan.endings(ctx.task.name, accepted, keep_result=ctx.keep_result):
             ctx.on_end(verdict_class, *effects)
         ctx.headers[KEY_HEADER] = plan.key.removeprefix(PREFIX)
         ctx.headers[HEADER] = plan.header()
@@ -178,7 +178,7 @@ class Idempotency(Middleware):
 
     def settling(self, ctx: RunContext, verdict: Verdict) -> None:
         """Complete the record in the step that settles the message, so only who still holds it completes it."""
-        if HEADER not in ctx.headers or (type(verdict) is Done and running.is_quiet(ctx)):
+        if HEADER not in ctx.headers:
             return
         assert isinstance(verdict, Done | Fail)  # `settling_on`
         found = running.note(ctx)

@@ -69,19 +69,25 @@ class Plan(msgspec.Struct, frozen=True, array_like=True):
         """The record again for a dead letter's new life: refused while another message has the key."""
         return Add(self.key, accepted, holder=self.id, or_dead=False)
 
-    def endings(self, accepted: bytes) -> tuple[tuple[VerdictClass, tuple[Effect, ...]], ...]:
+    def endings(
+        self, task: str, accepted: bytes, *, keep_result: bool
+    ) -> tuple[tuple[VerdictClass, tuple[Effect, ...]], ...]:
         """What each ending does to the record, whoever makes it.
 
         A settlement's own effects come before these: it has written the result, or a failure that is to be kept.
         """
         kept = Touch(self.key, ttl=self.ttl, holder=self.id)
+        done: Effect = kept
+        if self.failures == "all" and not keep_result:
+            entry = Entry("done", self.id, task, self.fingerprint, trace=self.trace, quiet=self.ttl)
+            done = Put(self.key, entry.encode(), ttl=self.ttl, holder=self.id)
         free = Remove(self.key, holder=self.id)
         failed: tuple[Effect, ...] = (free,)
         if self.failures == "permanent":
             failed = (Remove(self.key, holder=self.id, value=accepted), kept)
         elif self.failures == "all":
             failed = (kept,)
-        return ("done", (kept,)), ("failed", failed), ("dropped", (free,))
+        return ("done", (done,)), ("failed", failed), ("dropped", (free,))
 
 
 _DEFAULTS = Plan.__struct_defaults__

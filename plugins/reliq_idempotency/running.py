@@ -15,7 +15,7 @@ from reliq.ports import Add, Equals, Guard, Leased, Record, Value
 from reliq_idempotency.duplicates import differs, mismatch
 from reliq_idempotency.entry import Entry
 from reliq_idempotency.errors import IdempotencyInProgress
-from reliq_idempotency.plan import HEADER, Plan
+from reliq_idempotency.plan import Plan
 
 Count = Callable[[str], None]
 
@@ -76,11 +76,6 @@ def is_certain(ctx: RunContext) -> bool:
     delivery = ctx.delivery
     age = ctx.app.clock.now_ms() - delivery.receipt.fence // 1000  # which is the moment of the claim
     return delivery.undisturbed and not delivery.crashes and 0 <= age < _FRESH
-
-
-def is_quiet(ctx: RunContext) -> bool:
-    """Whether its ending alone tells that the message was done: see `Entry.quiet`, and `Plan.accepted` for "all"."""
-    return not ctx.envelope.keep_result and '"all"' not in ctx.headers[HEADER]
 
 
 def later(ctx: RunContext, reason: str) -> Snooze:

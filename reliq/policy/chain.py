@@ -43,9 +43,9 @@ class Hook:
 class Chain:
     """The effective middleware of one task.
 
-    settling         the hooks for each class of verdicts
+    settling         the hooks for each class of verdicts; `result`: for done where the result is kept
     settled_applied  the `settled` hooks that hear of what was applied: nearly all that they could hear
-    ends_alone       whether nobody looks at the end of a run that returns
+    ends_alone       whether nobody looks at the end of a run that returns: where no result is kept, where one is
     """
 
     __slots__ = (
@@ -81,9 +81,11 @@ class Chain:
         self.failure = hooks("failure")[::-1]
         settling = hooks("settling")[::-1]
         self.settling = {kind: _told_of(settling, kind) for kind in CLASSES}
+        self.settling["result"] = _told_of(settling, "done", "result")
         self.settled = hooks("settled")[::-1]
         self.settled_applied = self.told_of("applied")
-        self.ends_alone = not (self.postrun or self.settling["done"] or self.settled_applied)
+        looks = bool(self.postrun or self.settled_applied)
+        self.ends_alone = not (looks or self.settling["done"]), not (looks or self.settling["result"])
 
     def told_of(self, answer: str) -> tuple[Hook, ...]:
         """The `settled` hooks that hear of such an answer."""
@@ -144,8 +146,8 @@ class Chain:
                     _logged(hook, fault)
 
 
-def _told_of(hooks: tuple[Hook, ...], word: str) -> tuple[Hook, ...]:
-    return tuple(hook for hook in hooks if hook.hears is None or word in hook.hears)
+def _told_of(hooks: tuple[Hook, ...], *words: str) -> tuple[Hook, ...]:
+    return tuple(hook for hook in hooks if hook.hears is None or not hook.hears.isdisjoint(words))
 
 
 def call(hook: Hook, *args: Any) -> Verdict | None:

@@ -269,7 +269,7 @@ class Runner:
         try:
             if error is None and not isinstance(value, Verdict):
                 chain = job.chain
-                if chain.ends_alone:
+                if chain.ends_alone[job.envelope.keep_result]:
                     return self._done(job, value)
                 if not chain.postrun:
                     return self._settle(job, Done(value))
@@ -348,7 +348,8 @@ class Runner:
                 verdict, job.error = Fail(f"result cannot be stored: {error}"), error
         job.verdict = verdict
         kind: Any = decide.class_of(verdict)
-        if hooks := chain.settling[kind]:
+        hooks = chain.settling["result" if kind == "done" and job.envelope.keep_result else kind]
+        if hooks:
             chain.tell(hooks, job.entered, ctx, verdict)
         if (
             isinstance(verdict, Done)

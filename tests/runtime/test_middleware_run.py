@@ -520,7 +520,25 @@ def test_a_hook_hears_only_of_the_verdicts_it_asks_for(body, heard):
     with Harness(app) as harness:
         task.delay()
         harness.run_one()
-    assert told == heard and task.chain.ends_alone
+    assert told == heard and task.chain.ends_alone == (True, True)
+
+
+def test_a_hook_can_ask_for_results_only_where_they_are_kept():
+    told = []
+
+    class Results(Middleware):
+        settling_on = frozenset({"result"})
+
+        def settling(self, ctx, verdict):
+            told.append(verdict.value)
+
+    app = Reliq("shop", broker="memory://", middleware=[Results()])
+    task = app.task(name="t")(lambda n: n)
+    with Harness(app) as harness:
+        task.delay(1)
+        task.apply_async((2,), ignore_result=True)
+        harness.run_until_idle()
+    assert told == [1] and task.chain.ends_alone == (True, False)
 
 
 def test_what_nobody_looks_at_is_settled_with_its_result_and_its_effects():
@@ -534,7 +552,7 @@ def test_what_nobody_looks_at_is_settled_with_its_result_and_its_effects():
         handle = task.delay()
         harness.run_one()
         assert handle.get(1) == {"n": 7} and harness.engine.store_get("ran").data == b"1"
-    assert task.chain.ends_alone
+    assert task.chain.ends_alone == (True, True)
 
 
 def test_a_publish_inside_a_task_shows_the_run_that_makes_it():
@@ -672,7 +690,7 @@ def test_hooks_that_are_not_overridden_cost_nothing():
         *chain.settling.values(),
         chain.settled,
     )
-    assert hooks == ((),) * 11 and len(chain.middleware) == 2 and chain.ends_alone
+    assert hooks == ((),) * 12 and len(chain.middleware) == 2 and chain.ends_alone == (True, True)
 
 
 def test_what_a_base_brings_stands_innermost_and_the_app_s_of_that_name_serves_instead():
