@@ -36,7 +36,8 @@ def kills(rig: Rig, side: Side, settings: Settings) -> None:
             accepted = produce(rig, side, "victims", settings.victims)["accepted"]
             watch = _Watch(Reader(journal.path))
             while (left := accepted - len(watch.killed)) > 0:
-                _kill_one(rig, side, watch, min(settings.together, left))
+                if not _kill_one(rig, side, watch, min(settings.together, left)):
+                    break  # those that never ran are counted among those that are never done
             seconds = _recover(rig, side, watch, settings)
             rig.add("killed while they ran", side, "tasks", len(watch.killed))
             rig.add("locks left", side, "", produce(rig, side, "locks")["locks"])
@@ -46,19 +47,30 @@ def kills(rig: Rig, side: Side, settings: Settings) -> None:
             journal.close()
 
 
-def _kill_one(rig: Rig, side: Side, watch: _Watch, together: int) -> None:
-    """Start a worker, wait until so many victims run in it, and kill it with all its children."""
+def _kill_one(rig: Rig, side: Side, watch: _Watch, together: int) -> int:
+    """Start a worker, wait until so many victims run in it, and kill it with all its children; how many there were.
+
+    Of a peer that lost some with an earlier worker there may be fewer, or none: as many as ran when nothing had begun
+    for a while.
+    """
     with rig.working(side, threads=max(2, together)) as (worker,):
-        until = time.monotonic() + _PATIENCE
+        begun, running = time.monotonic(), 0
         while len(watch.running()) < together:
-            if not worker.running or time.monotonic() > until:
+            if len(watch.running()) > running:
+                begun, running = time.monotonic(), len(watch.running())
+            late = time.monotonic() > begun + _PATIENCE
+            if not worker.running or (late and not side.peer):
                 why = "it died" if not worker.running else f"in {_PATIENCE:.0f} s"
                 raise RuntimeError(
-                    f"{side.name}: {len(watch.running())} of {together} victims ran, {why}:\n{worker.tail()}"
+                    f"{side.name}: {running} of {together} victims ran, {why}:\n{worker.tail()}"
                 )
+            if late:
+                break
             time.sleep(0.02)
         worker.kill()
+    running = len(watch.running())
     watch.bury()
+    return running
 
 
 def _recover(rig: Rig, side: Side, watch: _Watch, settings: Settings) -> float:
