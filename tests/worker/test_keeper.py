@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from reliq.worker import posix
 from reliq.worker.keeper import Keeper
 from reliq.worker.options import WorkerOptions
 from reliq.worker.reaper import Reaper
+from reliq.worker.supervisor import TICK, Supervisor
 
 
 class Parent:
@@ -218,3 +222,21 @@ def test_who_hears_of_sweeps_more_seldom_steps_in_as_much_later(clock: VirtualCl
     parent.keeper.note("me", busy=True)
     reaper.sweep()
     assert broker.asked == [6.0, 3.0]
+
+
+def test_the_parent_tells_its_keeper_whose_hands_are_empty(tmp_path: Path) -> None:
+    options = WorkerOptions(health=str(tmp_path / "health"))
+    supervisor: Any = Supervisor(SimpleNamespace(name="shop"), options)
+    supervisor._children = [
+        SimpleNamespace(owner=owner, board=SimpleNamespace(busy=busy))
+        for owner, busy in (("idle", False), ("busy", True))
+    ]
+    told: dict[str, bool] = {}
+    supervisor._keeper = SimpleNamespace(note=lambda owner, *, busy: told.update({owner: busy}))
+    supervisor._selector = SimpleNamespace(select=lambda seconds: told.update(slept=seconds == TICK))
+    supervisor._wake_read, writes = os.pipe()
+    os.set_blocking(supervisor._wake_read, False)
+    supervisor._sleep()
+    os.close(supervisor._wake_read)
+    os.close(writes)
+    assert told == {"idle": False, "busy": True, "slept": True}
