@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from reliq.compat.request import RequestFields
-from reliq.errors import ReliqError
-from reliq.policy.additions import GUARDS, check_ending, check_publish, check_replay, check_settlement
+from reliq.errors import HookError, ReliqError
+from reliq.policy.additions import ENDINGS, GUARDS, OF_A_PUBLISH, OF_AN_ENDING, check
 from reliq.ports.values import Delivery
 from reliq.verdicts import Verdict
 from reliq.wire.message import Effect, Ending, Envelope, FollowUp, Guard, VerdictClass
@@ -169,7 +169,7 @@ class PublishContext:
 
     def with_publish(self, item: Guard | Effect) -> None:
         """Let a guard or an effect belong to this publish: one step with the message's acceptance."""
-        check_publish(item)
+        check(item, OF_A_PUBLISH, "with_publish takes guards and effects")
         if type(item) in GUARDS:
             self.guards.append(item)  # type: ignore[arg-type]
         else:
@@ -177,12 +177,15 @@ class PublishContext:
 
     def on_replay(self, guard: Guard) -> None:
         """Let a guard hold again, and be taken again, before the message gets a new life as a dead letter."""
-        check_replay(guard)
+        check(guard, GUARDS, "on_replay takes guards")
         self.replays.append(guard)
 
     def on_end(self, verdict_class: VerdictClass, *items: Effect | FollowUp) -> None:
         """Let effects or follow-ups belong to the message's ending, whoever makes it."""
-        check_ending(verdict_class, items)
+        if verdict_class not in ENDINGS:
+            raise HookError(f"on_end({verdict_class!r}, ...): an ending is one of {', '.join(ENDINGS)}")
+        for item in items:
+            check(item, OF_AN_ENDING, "on_end takes effects and follow-ups")
         if FollowUp not in map(type, items):
             self.endings.append(Ending(verdict_class, items))  # type: ignore[arg-type]
             return
@@ -270,7 +273,7 @@ class RunContext(RequestFields, msgspec.Struct, eq=False):
 
     def with_settlement(self, item: Effect | FollowUp) -> None:
         """Let an effect or follow-up belong to this run's settlement: it happens only if the settlement counts."""
-        check_settlement(item)
+        check(item, OF_AN_ENDING, "with_settlement takes effects and follow-ups")
         if isinstance(item, FollowUp):
             self.follow_ups = [*(self.follow_ups or ()), item]
         else:

@@ -123,7 +123,8 @@ class CompiledSignature:
         flat = self._flat.get(shape)
         if flat is not None:
             names, defaults = flat
-            return dict(zip(names, (*args, *kwargs.values()), strict=True)) | defaults
+            values = (*args, *kwargs.values()) if kwargs else args
+            return {**dict(zip(names, values, strict=True)), **defaults}
         slots = self._shapes.get(shape)
         if slots is None:
             slots = self._shape(len(args), tuple(kwargs))
