@@ -1,4 +1,7 @@
-"""What a message holds and removes when it is done is gone then, however it came to hold it, and only that."""
+"""What a message holds and removes when it is done is gone then, however it came to hold it, and only that.
+
+What it lets live on for a while lives for that while, whatever becomes of the message's own record.
+"""
 
 from __future__ import annotations
 
@@ -179,6 +182,58 @@ class Freeing(Contract):
         assert engine.get(ID) is None
         assert bench.value("lock") is None
         assert list(records(engine, "")) == []
+
+    # --- what lives on ---
+
+    @pytest.mark.parametrize("keep", [1_000, 1_000_000], ids=["purged before", "kept"])
+    @pytest.mark.parametrize("ttl", [None, 9_000, 3_000], ids=["for ever", "longer", "shorter"])
+    def test_what_lives_on_does_so_from_the_end(
+        self, bench: Bench, engine: Engine, clock: MovableClock, keep: int, ttl: int | None
+    ) -> None:
+        """`ttl`: what it had before."""
+        live_on = (on_end("done", Touch("lock", 5_000, holder=ID)),)
+        bench.leased(ID, guards=[Add("lock", b"1", ttl=ttl, holder=ID)], on_end=live_on, keep=keep)
+        clock.advance(2)
+        self._done(bench, engine)
+        there = Value(b"1", 1, clock.now_ms() + 5_000, ID)
+        taken = Add("lock", holder="next", or_dead=False)
+        for _ in range(3):
+            assert engine.store_get("lock") == there
+            assert dict(records(engine, "")) == {"lock": there}
+            assert bench.offer("next", guards=[taken]).status == "refused"
+            clock.advance(1.6)
+            engine.reap()
+        assert (bench.state(ID) is None) == (keep == 1_000)
+        assert engine.store_get("lock") == there
+        clock.advance(0.2)
+        assert engine.store_get("lock") is None
+        engine.reap()
+        assert list(records(engine, "")) == []
+
+    def test_what_lives_on_can_be_changed_then(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        live_on = (on_end("done", Touch("lock", 5_000, holder=ID)),)
+        bench.leased(ID, guards=TAKE, on_end=live_on)
+        self._done(bench, engine)
+        ends = clock.now_ms() + 5_000
+        assert not engine.store_add("lock", b"2")
+        assert engine.store_swap("lock", b"2", version=1)
+        assert engine.store_get("lock") == Value(b"2", 2, None, ID)
+        assert engine.store_touch("lock", ttl=5.0)
+        assert engine.store_get("lock") == Value(b"2", 2, ends, ID)
+
+    def test_what_a_settlement_completes_lives_on(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        live_on = (on_end("done", Touch("lock", 5_000, holder=ID)),)
+        hand, delivery = bench.leased(ID, guards=TAKE, on_end=live_on)
+        hand.settle(delivery, effects=[Put("lock", b"result", ttl=5_000, holder=ID)])
+        there = Value(b"result", 2, clock.now_ms() + 5_000, ID)
+        assert engine.store_get("lock") == there
+        clock.advance(4)
+        engine.reap()
+        assert engine.store_get("lock") == there
 
     def _done(self, bench: Bench, engine: Engine) -> None:
         """Whoever holds it settles it, within a claim, as workers do."""

@@ -15,22 +15,21 @@ local function known(id)
   return ends and tonumber(ends) > now
 end
 
--- What a message brings along for its end: HAS_END of its row, which says where being done has nothing to do, for what it
--- removes goes by itself.
+-- What a message brings along for its end: HAS_END of its row.
 local function bring(id, brought)
-  local keys, going = {}, {}
+  local keys, found = {}, {}
   local plan = endings_of(brought, keys)
   hash('on_end', id, brought)
-  goings[id] = going
-  for number in pairs(plan.going) do
-    going[keys[number]] = true
+  lives[id] = found
+  for number, life in pairs(plan.lives) do
+    found[keys[number]] = life
   end
-  return plan.only_goes and ONLY_GOES or 1
+  return plan.is_quiet and QUIET or 1
 end
 
 -- Records that had this holder before it was accepted.
 local function adopt(id)
-  for key in pairs(goings[id]) do
+  for key in pairs(lives[id]) do
     local value = record_of(key)
     if value and value[4] == id and not value[6] then
       write_record(key, value, value[5])

@@ -1,7 +1,7 @@
 -- needs: rows
--- A record of the store: version, expiry (-1: none), bin, 1 where it goes with its holder (records.lua), the holder with
--- its length, then the data.
-local RECORD, EXPIRES_AT, BIN_AT, GOES_AT, HOLDER_AT = '<I8i8I8BI2c0', 9, 17, 25, 26
+-- A record of the store: version, expiry (-1: none), bin, how long it lives on when its holder is done (records.lua; -1:
+-- that changes nothing), the holder with its length, then the data.
+local RECORD, EXPIRES_AT, BIN_AT, LIFE_AT, HOLDER_AT = '<I8i8I8i8I2c0', 9, 17, 25, 33
 local HELD = 1 -- the bin of what lives only because its holder is leased
 
 -- The second in which a record's time is over, 0 for never: its key is in the set of that second.

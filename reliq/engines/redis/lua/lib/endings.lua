@@ -19,21 +19,29 @@ local function done_by(plan)
   return effects
 end
 
--- The keys, by their numbers, of which being done does nothing but remove the records that are the message's own; and
--- whether being done does no more than that.
-local function going_by(effects)
-  local going, times, all = {}, {}, true
+-- What being done does to a record if it is the message's own, and no more than that: how long it lives from then on, in
+-- ms; 0: it is removed.
+local function life_by(effect)
+  if effect[1] == 'remove' and effect[3] == true and not effect[4] then
+    return 0
+  end
+  return effect[1] == 'touch' and effect[4] == true and not effect[5] and effect[3] or nil
+end
+
+-- Those lives, by the numbers of the keys; and whether being done does no more.
+local function lives_by(effects)
+  local lives, times, all = {}, {}, effects and true
   for _, effect in ipairs(effects or {}) do
     times[effect[2]] = (times[effect[2]] or 0) + 1
   end
   for _, effect in ipairs(effects or {}) do
-    local goes = effect[1] == 'remove' and effect[3] == true and not effect[4] and times[effect[2]] == 1
-    if goes then
-      going[effect[2]] = true
+    local life = times[effect[2]] == 1 and life_by(effect)
+    if life then
+      lives[effect[2]] = life
     end
-    all = all and goes
+    all = all and life and true
   end
-  return going, effects and all
+  return lives, all
 end
 
 -- The plan in these bytes; its keys are put behind those that stand in `keys`.
@@ -43,7 +51,7 @@ local function endings_of(bytes, keys)
   if not plan then
     plan = cmsgpack.unpack(text)
     plan.done = done_by(plan)
-    plan.going, plan.only_goes = going_by(plan.done)
+    plan.lives, plan.is_quiet = lives_by(plan.done)
     plans[text] = plan
   end
   while at <= #bytes do

@@ -6,12 +6,13 @@ local function purge_bin(bin, limit)
   fetch_records(keys)
   for _, key in ipairs(keys) do
     local value = records[key]
+    local there = value and present(value)
     if not value then
       set('lapsing:' .. bin, key, false) -- it was deleted beside us
-    elseif lapsed(value) then
+    elseif not there or lapsed(there) then
       erase(key)
-    elseif value[3] and value[3] <= now then
-      write_record(key, value, HELD)
+    elseif bin_of(there[3]) ~= there[5] then
+      keep(key, there)
     end
   end
   return #keys

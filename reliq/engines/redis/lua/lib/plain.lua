@@ -14,7 +14,7 @@ local function lease_of(raw, name, seq)
 end
 
 -- A leased row: fence, owner, when it is purged if it is done now, the row when it is without and with a value, whether
--- it holds anything.
+-- being done has to do something about what it brought along.
 local function ending(raw)
   local state, expires, attempt, retries, crashes, snoozes, fence, claim, claimed = struct.unpack(HEAD, raw)
   local cancel, has_error, has_end = raw:byte(CANCEL_AT, CANCEL_AT + 2)
@@ -28,8 +28,8 @@ local function ending(raw)
   return { fence, owner, now + keep, head .. flags .. raw:sub(VALUE_AT), valued, has_end == 1 }
 end
 
--- The row of a message that is done under a receipt, when it is purged, whether it keeps its value, whether it holds
--- anything.
+-- The row of a message that is done under a receipt, when it is purged, whether it keeps its value, whether being done
+-- has something to do.
 local function done_of(raw, owner, fence, has_value)
   local known = ends[raw]
   if not known then

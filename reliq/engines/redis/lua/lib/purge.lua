@@ -1,21 +1,29 @@
 -- needs: records moves write
--- Records whose holder has no row any more: those that go with it where it is done; the others go with nobody from now on.
-local function part_with(id, r, going)
-  for key in pairs(going) do
+-- What a message held: with its row goes what says how long that lives on, so now it is written.
+local function held_by_itself(id)
+  local held = {}
+  for key in pairs(lives_of(id)) do
     local value = record_of(key)
     if value and value[6] and value[4] == id then
-      if r[STATE] == IS_DONE then
-        erase(key)
-      else
-        write_record(key, value, value[5])
-      end
+      held[key] = present(value)
+    end
+  end
+  return held
+end
+
+local function part_with(held)
+  for key, value in pairs(held) do
+    if value and not lapsed(value) then
+      keep(key, value)
+    else
+      erase(key)
     end
   end
 end
 
 -- The record of an ended message goes; its id stays a duplicate until its window is over.
 local function erase_message(id, r)
-  local going = going_of(id)
+  local held = held_by_itself(id)
   for _, name in ipairs({ 'message', 'born', 'payload', 'value', 'error', 'story', 'on_end', 'waiting' }) do
     hash(name, id, false)
   end
@@ -24,7 +32,7 @@ local function erase_message(id, r)
     zset('tomb', id, r[PUBLISHED] + r[WINDOW])
   end
   rows[id], touched[id] = false, nil
-  part_with(id, r, going)
+  part_with(held)
 end
 
 -- Records whose time is over, at most `limit`: how many.  A second that is not over yet is looked through where it has

@@ -1,14 +1,16 @@
 -- needs: bins endings
--- The store's records: {data, version, expires or false, holder or false, bin, whether it goes with its holder}.  A record
--- whose holder is leased is live whatever its time.  One that goes with its holder is none as soon as that is done, though
--- it is not touched then: the purge of the holder takes it along.  So a lock costs nothing when its message is done.
--- Data travels as text in which each character is one byte, and is kept so.
+-- The store's records: {data, version, expires or false, holder or false, bin, life or false}.  A record whose holder is
+-- leased is live whatever its time.  Data travels as text in which each character is one byte, and is kept so.
+--
+-- Most of what being done does to what a message holds is to remove it or to let it live for a while.  That is in the
+-- record from the first (`life`), and is reckoned from the holder's end by whoever looks; nobody writes it until the holder
+-- is purged.  So a lock costs nothing when its message is done.
 local EXACT = 2 ^ 53 -- from here on numbers have gaps: no sum gets there
 local records = {}
 
 local function parsed(raw)
-  local version, expires, bin, goes, holder, at = struct.unpack(RECORD, raw)
-  return { raw:sub(at), version, expires >= 0 and expires, holder ~= '' and holder, bin, goes == 1 }
+  local version, expires, bin, life, holder, at = struct.unpack(RECORD, raw)
+  return { raw:sub(at), version, expires >= 0 and expires, holder ~= '' and holder, bin, life >= 0 and life }
 end
 
 -- Read many at once.
@@ -39,44 +41,54 @@ local function lapsed(value)
   return not (holder and holder[STATE] == IS_LEASED)
 end
 
--- Whether it went with its holder.  What ends in this step by the long way removes what it holds itself.
-local function is_gone(value)
-  if not value[6] or freeing[value[4]] then
+-- A record as it is now that its holder may be done, or false.  What ends in this step by the long way sees to what it
+-- holds itself.
+local function present(value)
+  local life, holder = value[6], value[4]
+  if not life or freeing[holder] then
+    return value
+  end
+  local r = row(holder)
+  if r and r[STATE] ~= IS_DONE then
+    return value
+  end
+  if not r or life == 0 or (value[3] and value[3] <= r[ENDED]) then
     return false
   end
-  local holder = row(value[4])
-  return not holder or holder[STATE] == IS_DONE
+  value[3], value[6] = r[ENDED] + life, false
+  return value
 end
 
 local function live(key)
   local value = record_of(key)
-  return value and not is_gone(value) and not lapsed(value) and value
+  value = value and present(value)
+  return value and not lapsed(value) and value
 end
 
-local goings = {} -- by message: the keys that being done removes, if it holds them
+local lives = {} -- by message: what its being done leaves to records that it holds, by their keys
 
-local function going_of(id)
-  local going = goings[id]
-  if not going then
+local function lives_of(id)
+  local found = lives[id]
+  if not found then
     local r, keys = row(id), {}
     local brought = r and r[HAS_END] > 0 and read('on_end', id)
-    going = {}
-    for number in pairs(brought and endings_of(brought, keys).going or keys) do
-      going[keys[number]] = true
+    found = {}
+    for number, life in pairs(brought and endings_of(brought, keys).lives or keys) do
+      found[keys[number]] = life
     end
-    goings[id] = going
+    lives[id] = found
   end
-  return going
+  return found
 end
 
--- Whether a record of this key goes with this holder: that has not ended so yet, and brought along that it removes it.
-local function goes_with(holder, key)
+-- What is left to a record of this key when its holder, which is not done yet, is done; false: nothing is said of that.
+local function life_of(holder, key)
   local r, raw = rows[holder], raws[holder]
   if r == nil and not raw then
     r = row(holder)
   end
   local state = r and r[STATE] or r == nil and raw:byte()
-  return state and state ~= IS_DONE and going_of(holder)[key] or false
+  return state and state ~= IS_DONE and lives_of(holder)[key] or false
 end
 
 local function into_bin(key, before, after)
@@ -94,9 +106,8 @@ end
 local function write_record(key, value, bin)
   local before, holder = record_of(key), value[4] or ''
   into_bin(key, before and before[5] or 0, bin)
-  value[5], value[6], records[key] = bin, value[4] and goes_with(value[4], key), value
-  local goes = value[6] and 1 or 0
-  hash('record', key, struct.pack(RECORD, value[2], value[3] or -1, bin, goes, #holder, holder) .. value[1])
+  value[5], value[6], records[key] = bin, value[4] and life_of(value[4], key), value
+  hash('record', key, struct.pack(RECORD, value[2], value[3] or -1, bin, value[6] or -1, #holder, holder) .. value[1])
 end
 
 local function keep(key, value)

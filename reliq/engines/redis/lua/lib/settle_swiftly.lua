@@ -1,33 +1,29 @@
 -- needs: plain
 -- A whole batch on the common way, with few commands.  What cannot go this way is left as it was.
 
--- What is to be written of the records of these that live on, and how; nothing: the long way must decide.
-local function living_on(ids, puts, places)
+-- What is to be written of the records that these complete, and how; nothing: the long way must decide.
+local function completed_by(ids, puts)
   -- needs: holdings
-  return live_on_swiftly(ids, puts, places), write_living_on
+  return complete_swiftly(ids, puts), write_completed
 end
 
 -- What is to be written of a run of messages that are simply done (settle.lua); false: some do not fit.
 local function run_done(item, owner, seen)
   local fence, ids, first, puts = item[1], item[2], item[4], item[6]
   local found, rows, values, gone = call('HMGET', N .. 'message', unpack(ids)), {}, {}, {}
-  local holding, places, records, write_records = {}, {}, nil, nil
-  local last, row, at, valued, holds, line, before
+  local last, row, at, valued, acts, line, before, completed, write_completed
   for i = 1, #ids do
     local id, raw = ids[i], found[i]
     if raw and raw ~= last then
-      row, at, valued, holds = done_of(raw, owner, fence, first)
+      row, at, valued, acts = done_of(raw, owner, fence, first)
       last = raw
     end
-    if not raw or not row or seen[id] then
+    if not raw or not row or acts or seen[id] then
       return false
     end
     seen[id], rows[2 * i - 1], rows[2 * i] = true, id, row
     if valued then
       values[#values + 1], values[#values + 2] = id, ARGV[first + i - 1]
-    end
-    if holds or puts then
-      holding[#holding + 1], places[#holding + 1] = id, i
     end
     if at ~= before then
       line, before = gone[at] or {}, at
@@ -35,19 +31,19 @@ local function run_done(item, owner, seen)
     end
     line[#line + 1] = id
   end
-  if #holding > 0 then
-    records, write_records = living_on(holding, puts, places)
-    if not records then
+  if puts then
+    completed, write_completed = completed_by(ids, puts)
+    if not completed then
       return false
     end
   end
-  return { owner, ids, rows, values, gone, records, write_records }
+  return { owner, ids, rows, values, gone, completed, write_completed }
 end
 
-local function write_done(owner, ids, rows, values, gone, records, write_records)
+local function write_done(owner, ids, rows, values, gone, completed, write_completed)
   call('SREM', N .. 'held:' .. owner, unpack(ids))
-  if records then
-    write_records(records)
+  if completed then
+    write_completed(unpack(completed))
   end
   call('HSET', N .. 'message', unpack(rows))
   if #values > 0 then
