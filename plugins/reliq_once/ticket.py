@@ -100,6 +100,7 @@ class NewerRecord(ReliqError):
 _encode = msgspec.json.Encoder().encode
 _tickets = msgspec.json.Decoder(Ticket)
 _records = msgspec.json.Decoder(LockRecord)
+_UNREAD = -1
 _quiet: dict[str, int | None] = {}
 _MOST = 1000
 _HEAD = f'[{VERSION},"'
@@ -151,8 +152,9 @@ def quiet_ttl(header: str) -> int | None:
     All calls of a task have nearly the same ticket: what follows its digest is read once.
     """
     tail = header[_TAIL:]
-    if tail in _quiet and header.startswith(_HEAD):
-        return _quiet[tail]
+    found = _quiet.get(tail, _UNREAD)
+    if found is not _UNREAD and header.startswith(_HEAD):
+        return found
     try:
         ticket = _tickets.decode(header)
     except msgspec.MsgspecError:

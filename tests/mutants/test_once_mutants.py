@@ -11,6 +11,7 @@ MODES = "tests/plugins/once/test_modes.py"
 BAD = "tests/plugins/once/test_bad_input.py"
 FAULTS = "tests/plugins/once/test_faults.py"
 STALE = "tests/plugins/once/test_stale.py"
+TICKET = "tests/plugins/once/test_ticket.py"
 
 
 def memory(file: str, words: str) -> tuple[str, ...]:
@@ -202,6 +203,13 @@ PATCHES = (
         "ctx.app.clock.now_ms() - delivery.due < ttl",
         "ctx.app.clock.now_ms() - delivery.due < ttl * 1_000",
         memory(MODES, "laps"),
+    ),
+    Patch(
+        "a newer ticket is read as one of this version",
+        "ticket.py",
+        "if found is not _UNREAD and header.startswith(_HEAD):",
+        "if found is not _UNREAD:",
+        (TICKET, "-k", "another_form"),
     ),
     Patch(
         "the ticket of another message is passed on",
