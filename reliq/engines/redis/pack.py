@@ -226,7 +226,7 @@ def _brought(envelope: Envelope) -> bytes:
     parts = [len(text).to_bytes(4, "little"), text]
     for key in keys:
         raw = key.encode()
-        parts += (len(raw).to_bytes(2, "little"), raw)
+        parts += (len(raw).to_bytes(4, "little"), raw)
     return b"".join(parts)
 
 

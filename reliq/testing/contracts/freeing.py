@@ -131,6 +131,38 @@ class Freeing(Contract):
         hand.settle(delivery, effects=effects)
         assert bench.value("lock") == there
 
+    @pytest.mark.parametrize(
+        ("free", "there"),
+        [
+            (Remove("lock"), None),
+            (Remove("lock", holder="another"), None),
+            (Remove("lock", holder=ID), b"1"),
+            (Touch("lock", -1), None),
+            (Touch("lock", -1, holder=ID), b"1"),
+        ],
+    )
+    def test_what_another_holds_goes_where_it_is_told_to(
+        self, bench: Bench, engine: Engine, free: Remove | Touch, there: bytes | None
+    ) -> None:
+        engine.store_put("lock", b"1", holder="another")
+        bench.leased(ID, on_end=(on_end("done", free),))
+        self._done(bench, engine)
+        assert bench.value("lock") == there
+
+    @pytest.mark.parametrize(("value", "there"), [(b"1", None), (b"2", b"1")])
+    def test_what_it_holds_goes_only_as_long_as_it_is_the_same(
+        self, bench: Bench, engine: Engine, value: bytes, there: bytes | None
+    ) -> None:
+        bench.leased(ID, guards=TAKE, on_end=(on_end("done", Remove("lock", holder=ID, value=value)),))
+        self._done(bench, engine)
+        assert bench.value("lock") == there
+
+    def test_what_it_holds_goes_also_when_more_is_done(self, bench: Bench, engine: Engine) -> None:
+        ends = (on_end("done", Remove("lock", holder=ID)), on_end("done", Put("more", b"2")))
+        bench.leased(ID, guards=TAKE, on_end=ends)
+        self._done(bench, engine)
+        assert (bench.value("lock"), bench.value("more")) == (None, b"2")
+
     def test_effects_of_being_done_keep_their_order(self, bench: Bench) -> None:
         ends = (on_end("done", Remove("lock", holder=ID), Put("lock", b"2", holder=ID)),)
         hand, delivery = bench.leased(ID, guards=TAKE, on_end=ends)

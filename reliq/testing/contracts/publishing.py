@@ -10,7 +10,7 @@ import pytest
 from reliq.ports.broker import Engine
 from reliq.ports.values import Publication, Published
 from reliq.testing.contracts.base import Contract, MovableClock
-from reliq.testing.contracts.bench import DAY, Bench, envelope_of, verdict
+from reliq.testing.contracts.bench import DAY, Bench, envelope_of, on_end, verdict
 from reliq.wire.codec import HARD_MAX_MESSAGE, decode
 from reliq.wire.message import Absent, Incr
 
@@ -33,6 +33,23 @@ class Publishing(Contract):
         assert (record.reason, record.owner, record.claimed, record.ended, record.value) == (None,) * 5
         envelope = decode(record.payload)
         assert (envelope.id, envelope.headers, envelope.body) == (id, {"a": "b"}, b"[[1],{}]")
+
+    @pytest.mark.parametrize("size", [1, 5_000])
+    def test_a_delivery_has_what_was_published_whatever_goes_with_it(self, bench: Bench, size: int) -> None:
+        """Alone or with others, with an expiry, a guard, an effect, an end."""
+        body = b"x" * size
+        kinds: list[dict[str, Any]] = [
+            {},
+            {"expires_in": 60_000},
+            {"delay": 0},
+            {"guards": [Absent("key")]},
+            {"effects": [Incr("n")]},
+            {"on_end": (on_end("any", Incr("m")),)},
+        ]
+        for kind in kinds:
+            hand, delivery = bench.leased(body=body, **kind)
+            assert decode(delivery.payload).body == body
+            hand.settle(delivery)
 
     def test_every_publication_has_its_answer_in_order(self, bench: Bench, engine: Engine) -> None:
         answers = engine.publish([Publication(envelope_of(f"id-{n}")) for n in range(5)])

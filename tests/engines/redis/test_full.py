@@ -35,6 +35,8 @@ def fill(connected: Connect, server: RedisServer) -> tuple[list[str], int]:
             except BrokerFull:
                 refused += 1
         assert len(confirmed) < 1000, "the server never was full"
+    # What buffers give back later is not to make room for one more.
+    server.do("CONFIG", "SET", "maxmemory", int(server.info("memory")["used_memory"]) - 300_000)
     return confirmed, refused
 
 

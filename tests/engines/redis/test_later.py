@@ -32,6 +32,7 @@ def test_it_is_given_whole_when_its_time_has_come(
     engine: RedisEngine, server: RedisServer, clock: VirtualClock, body: bytes
 ) -> None:
     publish(engine, "due", delay=1_000, body=body)
+    assert lengths(server)["later"] == (body != LARGE)
     before = engine.get("due")
     clock.advance(1.0)
     engine.register("owner", 60.0)

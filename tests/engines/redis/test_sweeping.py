@@ -6,7 +6,7 @@ import pytest
 
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
-from reliq.ports.values import Ended, Publication
+from reliq.ports.values import Ended, Publication, Value
 from reliq.testing.servers import RedisServer
 from reliq.wire.message import Add, Ending, Remove
 from tests.engines.redis.conftest import Connect, drain, publication, publish
@@ -199,3 +199,61 @@ def test_records_that_went_with_a_done_message_are_swept_with_it(
     clock.advance(25)
     engine.reap()
     assert server.do("EXISTS", *(SPACE + name for name in ("record", "lapsing", "on_end"))) == 0
+
+
+def test_a_sweep_says_that_more_records_have_lapsed_than_it_took(
+    engine: RedisEngine, server: RedisServer, clock: VirtualClock
+) -> None:
+    for n in range(25):
+        engine.store_put(f"k-{n}", b"", ttl=1.0)
+    clock.advance(2)
+    said = [engine.reap(limit=10).more for _ in range(3)]
+    assert (said, server.do("EXISTS", SPACE + "record")) == ([True, True, False], 0)
+
+
+def test_lapsed_records_of_what_is_leased_keep_no_others_from_being_swept(
+    engine: RedisEngine, server: RedisServer, clock: VirtualClock
+) -> None:
+    engine.register("owner", 1_000)
+    for n in range(20):
+        publish(engine, f"m-{n}")
+        engine.store_put(f"held-{n}", b"", ttl=1.0, holder=f"m-{n}")
+    engine.claim("owner", ["q"], limit=20, seq=1)
+    clock.advance(2)
+    assert [engine.reap(limit=10).more for _ in range(3)] == [True, True, False]
+    engine.store_put("other", b"", ttl=1.0)
+    clock.advance(2)
+    assert not engine.reap(limit=10).more
+    assert server.do("HEXISTS", SPACE + "record", "other") == 0
+    assert server.do("HLEN", SPACE + "record") == 20
+    assert [engine.store_get(f"held-{n}") is None for n in range(20)] == [False] * 20
+
+
+def test_a_key_whose_record_came_anew_after_somebody_deleted_it_is_in_no_bin(
+    engine: RedisEngine, server: RedisServer, clock: VirtualClock
+) -> None:
+    engine.store_put("key", b"", ttl=1.0)
+    ends = clock.now_ms() // 1000 + 1
+    assert server.do("ZRANGE", SPACE + "lapsing", 0, -1) == [str(ends)]
+    assert server.do("SMEMBERS", f"{SPACE}lapsing:{ends}") == ["key"]
+    server.do("HDEL", SPACE + "record", "key")
+    engine.store_put("key", b"1")
+    clock.advance(2)
+    engine.reap()
+    assert (engine.store_get("key") or Value(b"")).data == b"1"
+    assert server.do("EXISTS", SPACE + "lapsing") == 0
+
+
+def test_a_full_server_is_swept(engine: RedisEngine, server: RedisServer, clock: VirtualClock) -> None:
+    """Though a record has to be written that lapsed while its holder is leased."""
+    engine.register("owner", 1_000)
+    publish(engine, "m")
+    engine.store_put("key", b"", ttl=1.0, holder="m")
+    engine.claim("owner", ["q"], limit=1, seq=1)
+    clock.advance(2)
+    server.do("CONFIG", "SET", "maxmemory", 1)
+    try:
+        engine.reap()
+    finally:
+        server.do("CONFIG", "SET", "maxmemory", 0)
+    assert server.do("SMEMBERS", SPACE + "lapsing:1") == ["key"]

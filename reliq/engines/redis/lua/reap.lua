@@ -41,7 +41,7 @@ if left > 0 then
   left = left - purged
 end
 if left > 0 then
-  purge_lapsed(left)
+  left = left - purge_lapsed(left)
 end
 write()
 call('ZREMRANGEBYSCORE', N .. 'tomb', '-inf', now)

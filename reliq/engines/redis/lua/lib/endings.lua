@@ -25,7 +25,8 @@ local function life_by(effect)
   if effect[1] == 'remove' and effect[3] == true and not effect[4] then
     return 0
   end
-  return effect[1] == 'touch' and effect[4] == true and not effect[5] and effect[3] or nil
+  local lives = effect[1] == 'touch' and effect[4] == true and not effect[5] and effect[3]
+  return lives and math.max(0, math.min(lives, EXACT))
 end
 
 -- Those lives, by the numbers of the keys; and whether being done does no more.
@@ -55,7 +56,7 @@ local function endings_of(bytes, keys)
     plans[text] = plan
   end
   while at <= #bytes do
-    keys[#keys + 1], at = struct.unpack('<I2c0', bytes, at)
+    keys[#keys + 1], at = struct.unpack('<I4c0', bytes, at)
   end
   return plan
 end

@@ -41,7 +41,7 @@ end
 -- `puts`: what settlements write into one record of each message (settle.lua).
 local function complete_swiftly(ids, puts)
   local ttl, keys, seen = puts[1], puts[2], {}
-  if #ids > MANY or not live_on(ids, keys, ttl) then
+  if ttl <= 0 or #ids > MANY or not live_on(ids, keys, ttl) then
     return
   end
   local found, bin = call('HMGET', N .. 'record', unpack(keys)), bin_of(now + ttl)

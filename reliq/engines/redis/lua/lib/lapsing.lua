@@ -1,33 +1,42 @@
--- needs: records write
--- Records whose time is over go, at most `limit`; not those whose holder is leased, which are looked at each time.
+-- needs: records room write
+-- Records whose time is over go, about `limit` at most; not those whose holder is leased: they are looked at each time.
+local LOOKED_AT = 5000 -- of those
 
+-- How many of these keys were not to stay in the bin.
 local function purge_bin(bin, limit)
-  local keys = call('SRANDMEMBER', N .. 'lapsing:' .. bin, limit)
+  local keys = call('SRANDMEMBER', N .. 'lapsing:' .. bin, bin == HELD and LOOKED_AT or limit)
+  local went = 0
   fetch_records(keys)
   for _, key in ipairs(keys) do
     local value = records[key]
     local there = value and present(value)
-    if not value then
-      set('lapsing:' .. bin, key, false) -- it was deleted beside us
+    local stays = there and not lapsed(there) and bin_of(there[3]) == bin
+    went = went + (stays and 0 or 1)
+    if not value or value[5] ~= bin then
+      set(string.format('lapsing:%.0f', bin), key, false) -- it was deleted beside us
     elseif not there or lapsed(there) then
       erase(key)
-    elseif bin_of(there[3]) ~= there[5] then
+    elseif not stays then
       keep(key, there)
     end
   end
-  return #keys
+  return went
 end
 
 local function purge_lapsed(limit)
-  local second = math.floor(now / 1000)
+  local second, went = math.floor(now / 1000), 0
   local bins = call('ZRANGEBYSCORE', N .. 'lapsing', '-inf', second, 'LIMIT', 0, 100)
   for _, bin in ipairs(bins) do
-    limit = limit - (limit > 0 and purge_bin(bin, limit) or 0)
+    if went < limit then
+      went = went + purge_bin(tonumber(bin), limit - went)
+    end
   end
+  make_room()
   write()
   for _, bin in ipairs(bins) do
     if call('EXISTS', N .. 'lapsing:' .. bin) == 0 then
       call('ZREM', N .. 'lapsing', bin)
     end
   end
+  return went
 end

@@ -5,7 +5,6 @@
 -- Most of what being done does to what a message holds is to remove it or to let it live for a while.  That is in the
 -- record from the first (`life`), and is reckoned from the holder's end by whoever looks; nobody writes it until the holder
 -- is purged.  So a lock costs nothing when its message is done.
-local EXACT = 2 ^ 53 -- from here on numbers have gaps: no sum gets there
 local records = {}
 
 local function parsed(raw)
@@ -55,7 +54,7 @@ local function present(value)
   if not r or life == 0 or (value[3] and value[3] <= r[ENDED]) then
     return false
   end
-  value[3], value[6] = r[ENDED] + life, false
+  value[3], value[6] = math.min(r[ENDED] + life, EXACT), false
   return value
 end
 
@@ -153,5 +152,5 @@ local function until_(ttl, from_due, id)
   if not ttl then
     return false
   end
-  return (from_due and math.max(now, due_at(id)) or now) + ttl
+  return math.min((from_due and math.max(now, due_at(id)) or now) + ttl, EXACT)
 end
