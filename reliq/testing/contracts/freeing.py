@@ -157,11 +157,21 @@ class Freeing(Contract):
         self._done(bench, engine)
         assert bench.value("lock") == there
 
-    def test_what_it_holds_goes_also_when_more_is_done(self, bench: Bench, engine: Engine) -> None:
-        ends = (on_end("done", Remove("lock", holder=ID)), on_end("done", Put("more", b"2")))
-        bench.leased(ID, guards=TAKE, on_end=ends)
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_what_it_holds_goes_also_when_more_is_done(
+        self, bench: Bench, engine: Engine, order: int
+    ) -> None:
+        ends = [on_end("done", Remove("lock", holder=ID)), on_end("done", Put("more", b"2"))]
+        bench.leased(ID, guards=TAKE, on_end=tuple(ends[::order]))
         self._done(bench, engine)
         assert (bench.value("lock"), bench.value("more")) == (None, b"2")
+
+    @pytest.mark.parametrize("order", [1, -1])
+    def test_what_is_removed_does_not_live_on(self, bench: Bench, engine: Engine, order: int) -> None:
+        effects: list[Effect] = [Remove("lock", holder=ID), Touch("lock", 5_000, holder=ID)]
+        bench.leased(ID, guards=TAKE, on_end=(on_end("done", *effects[::order]),))
+        self._done(bench, engine)
+        assert bench.value("lock") is None
 
     def test_effects_of_being_done_keep_their_order(self, bench: Bench) -> None:
         ends = (on_end("done", Remove("lock", holder=ID), Put("lock", b"2", holder=ID)),)
@@ -266,6 +276,17 @@ class Freeing(Contract):
         clock.advance(4)
         engine.reap()
         assert engine.store_get("lock") == there
+
+    @pytest.mark.parametrize("another", ["n", "mm", None])
+    def test_what_another_has_taken_over_is_not_completed(
+        self, bench: Bench, engine: Engine, another: str | None
+    ) -> None:
+        """What nobody holds is."""
+        live_on = (on_end("done", Touch("lock", 5_000, holder=ID)),)
+        hand, delivery = bench.leased(ID, guards=TAKE, on_end=live_on)
+        engine.store_put("lock", b"another", holder=another)
+        hand.settle(delivery, effects=[Put("lock", b"result", ttl=5_000, holder=ID)])
+        assert bench.value("lock") == (b"result" if another is None else b"another")
 
     def _done(self, bench: Bench, engine: Engine) -> None:
         """Whoever holds it settles it, within a claim, as workers do."""

@@ -9,6 +9,7 @@ import pytest
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
 from reliq.testing.servers import RedisServer
+from reliq.wire.message import Ending, Put
 from tests.engines.redis.conftest import Connect, drain, publish
 
 KEYS = [
@@ -51,7 +52,7 @@ def engine(engine: RedisEngine, clock: VirtualClock) -> RedisEngine:
     publish(engine, "leased", queue="p")
     assert engine.claim("owner", ["p"], limit=1, seq=1).deliveries
     for n in range(3):
-        publish(engine, f"ready-{n}")
+        publish(engine, f"ready-{n}", on_end=(Ending("any", (Put("ended"),)),))
         publish(engine, f"due-{n}", delay=1_000)
         publish(engine, f"expiring-{n}", expires_in=1_000)
     engine.store_put("key", b"1", ttl=1)

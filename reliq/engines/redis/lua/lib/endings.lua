@@ -25,7 +25,7 @@ local function life_by(effect)
   if effect[1] == 'remove' and effect[3] == true and not effect[4] then
     return 0
   end
-  local lives = effect[1] == 'touch' and effect[4] == true and not effect[5] and effect[3]
+  local lives = effect[1] == 'touch' and effect[4] == true and effect[3] -- its due moment is past
   return lives and math.max(0, math.min(lives, EXACT))
 end
 
