@@ -14,7 +14,7 @@ from reliq.ports.broker import Engine
 from reliq.ports.values import Value
 from reliq.testing.contracts.base import Contract, MovableClock
 from reliq.testing.contracts.bench import Bench, on_end, verdict
-from reliq.wire.message import Add, Effect, Put, Remove, Touch
+from reliq.wire.message import Add, Effect, Ending, Put, Remove, Touch
 
 ID = "m"
 FREE = (on_end("done", Remove("lock", holder=ID)),)
@@ -277,6 +277,24 @@ class Freeing(Contract):
         engine.reap()
         assert engine.store_get("lock") == there
 
+    @pytest.mark.parametrize(
+        ("ends", "life"),
+        [
+            ((), 7_000),
+            ((on_end("failed", Remove("lock", holder=ID)),), 7_000),
+            ((on_end("done", Touch("lock", 5_000, holder=ID)),), 5_000),
+            ((on_end("done", Touch("lock", 5_000, holder=ID), Put("more")),), 5_000),
+            ((on_end("done", Touch("other", 7_000, holder=ID)),), 7_000),
+        ],
+    )
+    def test_what_a_settlement_completes_has_the_life_that_it_is_given_last(
+        self, bench: Bench, engine: Engine, clock: MovableClock, ends: tuple[Ending, ...], life: int
+    ) -> None:
+        hand, delivery = bench.leased(ID, guards=TAKE, on_end=ends)
+        hand.settle(delivery, effects=[Put("lock", b"result", ttl=7_000, holder=ID)])
+        assert engine.store_get("lock") == Value(b"result", 2, clock.now_ms() + life, ID)
+        assert (bench.value("more") is None) == (len(ends) == 0 or len(ends[0].effects) == 1)
+
     @pytest.mark.parametrize("another", ["n", "mm", None])
     def test_what_another_has_taken_over_is_not_completed(
         self, bench: Bench, engine: Engine, another: str | None
@@ -287,6 +305,15 @@ class Freeing(Contract):
         engine.store_put("lock", b"another", holder=another)
         hand.settle(delivery, effects=[Put("lock", b"result", ttl=5_000, holder=ID)])
         assert bench.value("lock") == (b"result" if another is None else b"another")
+
+    def test_what_somebody_removed_is_completed_anew(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        live_on = (on_end("done", Touch("lock", 5_000, holder=ID)),)
+        hand, delivery = bench.leased(ID, guards=TAKE, on_end=live_on)
+        assert engine.store_drop("lock")
+        hand.settle(delivery, effects=[Put("lock", b"result", ttl=5_000, holder=ID)])
+        assert engine.store_get("lock") == Value(b"result", 1, clock.now_ms() + 5_000, ID)
 
     def _done(self, bench: Bench, engine: Engine) -> None:
         """Whoever holds it settles it, within a claim, as workers do."""

@@ -1,7 +1,6 @@
 -- needs: bins endings
 -- Records that settlements complete: what is to be written for many messages at once.  Nothing where the long way must
 -- decide: a record is not its message's any more, or the message does more when it is done than let records go.
-local MANY = 3000 -- keys; a command takes about 8000 arguments
 
 -- Whether a record is held by this message, and its time is not over: it was live as long as the message was leased.
 local function is_of(raw, id)
@@ -40,18 +39,17 @@ end
 
 -- `puts`: what settlements write into one record of each message (settle.lua).
 local function complete_swiftly(ids, puts)
-  local ttl, keys, seen = puts[1], puts[2], {}
-  if ttl <= 0 or #ids > MANY or not live_on(ids, keys, ttl) then
+  local ttl, keys = puts[1], puts[2]
+  if ttl <= 0 or not live_on(ids, keys, ttl) then
     return
   end
   local found, bin = call('HMGET', N .. 'record', unpack(keys)), bin_of(now + ttl)
   local written, out, into = {}, {}, {}
   for i = 1, #ids do
     local id, key, raw = ids[i], keys[i], found[i]
-    if not raw or seen[key] or not is_of(raw, id) then -- what comes to one a second time goes the long way
+    if not raw or not is_of(raw, id) then
       return
     end
-    seen[key] = true
     local version, _, before = struct.unpack('<I8i8I8', raw)
     if bin ~= before then
       local line = line_of(out, before)
