@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import threading
-from typing import Any
+import time
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -26,6 +27,7 @@ from reliq.worker.options import WorkerOptions
 logger = logging.getLogger("reliq.worker")
 
 CRASHED, NO_APP = 70, 4
+WRITE = 0.5  # seconds for what is left in the buffers, before the parent loses its patience
 
 
 class Spec(msgspec.Struct, frozen=True):
@@ -36,6 +38,7 @@ class Spec(msgspec.Struct, frozen=True):
     control: int
     stderr: int  # the real one; until the child is ready its own is a file that the parent can quote
     path: list[str]
+    linger: float  # seconds to end in, from the request to stop or from its last work
     options: WorkerOptions
 
 
@@ -47,7 +50,7 @@ class Child:
         self._board = Board(capacity(spec.options), spec.board)
         self._owner = ""
         self._registered = threading.Event()
-        self._stopped = False
+        self._stopped_since: float | None = None
         self._bench: Bench | None = None
 
     def run(self) -> int:
@@ -57,15 +60,21 @@ class Child:
         if app is None:
             return NO_APP
         while not self._registered.wait(0.1):
-            if self._stopped:
+            if self._stopped_since is not None:
                 return 0
         bench = self._bench = Bench(app, self._spec.options, self._board, self._owner)
-        if self._stopped:
+        if self._stopped_since is not None:
             bench.stop()
         bench.run(self._ready)
         self._board.retired = True
         app.close()
         return 0
+
+    @property
+    def may_linger(self) -> float:
+        """Seconds for threads and `atexit` callbacks: what is left of the parent's patience."""
+        now = time.monotonic()
+        return max(0.0, (self._stopped_since or now) + self._spec.linger - WRITE - now)
 
     def _load(self) -> Any:
         from reliq.loader import load_app
@@ -99,7 +108,7 @@ class Child:
         os.register_at_fork(after_in_child=_forget_signals)
 
     def _stop(self) -> None:
-        self._stopped = True
+        self._stopped_since = self._stopped_since or time.monotonic()
         if self._bench is not None:
             self._bench.stop()
 
@@ -124,10 +133,10 @@ def _forget_signals() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str]) -> NoReturn:
     spec = msgspec.json.decode(argv[1], type=Spec)
     if not posix.die_with_parent(spec.parent):
-        return CRASHED
+        leave(CRASHED)
     for fd in (spec.board, spec.control, spec.stderr):
         os.set_inheritable(fd, False)
     sys.path[:] = spec.path
@@ -135,8 +144,10 @@ def main(argv: list[str]) -> int:
     from reliq.log import setup
 
     setup(spec.options.log_level, spec.options.log_format)
-    return Child(spec).run()
+    child = Child(spec)
+    code = child.run()
+    leave(code, within=child.may_linger)
 
 
 if __name__ == "__main__":
-    leave(main(sys.argv))
+    main(sys.argv)

@@ -15,10 +15,11 @@ from collections.abc import Sequence
 import msgspec
 
 from reliq.ports.values import Settlement
-from reliq.worker import posix
+from reliq.worker import posix, watch
 from reliq.worker.bench import capacity
 from reliq.worker.board import Board
 from reliq.worker.child import Spec
+from reliq.worker.leaving import UNFLUSHED
 from reliq.worker.options import WorkerOptions
 
 TAIL = 4000  # bytes of an early death's stderr that are quoted
@@ -94,8 +95,10 @@ class ChildProcess:
 
     def ended_well(self, code: int) -> bool:
         """Whether its end with this return code is its own: it had done its work, or was stopped before any."""
-        if self.board.retired:  # a SIGTERM may still find it, when the interpreter no longer handles signals
-            return code in (0, -signal.SIGTERM)
+        if self.board.retired:
+            # A SIGTERM may still find it, when the interpreter no longer handles signals; and perhaps nobody reads
+            # what it has printed.
+            return code in (0, -signal.SIGTERM, UNFLUSHED)
         return code == 0 and self.stopping_since is not None and not self.board.ready
 
     def early_words(self) -> str:
@@ -116,7 +119,8 @@ class ChildProcess:
             os.set_blocking(write, False)
             stderr = os.dup(2)
             ours.callback(os.close, stderr)
-            spec = Spec(os.getpid(), board_fd, read, stderr, [*sys.path], options)
+            linger = options.grace + watch.SETTLE
+            spec = Spec(os.getpid(), board_fd, read, stderr, [*sys.path], linger, options)
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "reliq.worker.child", msgspec.json.encode(spec).decode()],
                 stdin=subprocess.DEVNULL,

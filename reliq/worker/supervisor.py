@@ -44,7 +44,6 @@ logger = logging.getLogger("reliq.worker")
 TICK = 0.05
 RESERVE = 3.0  # seconds after the grace within which the worker is gone
 LOOK_AGAIN = 1.0  # seconds; a claim that waits may be given something at any time
-LINGER = 2.0  # seconds for a child that has finished to end
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 
@@ -200,7 +199,7 @@ class Supervisor:
         """Start what is missing; after a failed start not before its time."""
         if self._stopping_since is not None or time.monotonic() < self._starts.next_at:
             return
-        while len(self._children) < self._options.children:
+        while self._are_missing():
             try:
                 child = ChildProcess(self._options)
             except (
@@ -221,12 +220,20 @@ class Supervisor:
             }
             self._keeper.add(child.owner, about)
 
+    def _are_missing(self) -> bool:
+        """One that has finished and does not end is replaced meanwhile; no more than are to work are left so."""
+        now, wanted = time.monotonic(), self._options.children
+        lingering = sum(watch.lingers(child, now) for child in self._children)
+        return len(self._children) - min(lingering, wanted) < wanted
+
     def _look_after(self, child: ChildProcess) -> None:
         now = time.monotonic()
         states = child.board.states()
         running = child.board.running(states)
-        stopping = child.stopping_since
-        if stopping is not None and watch.is_over_grace(states, now - stopping - self._options.grace):
+        if child.board.retired:
+            child.retired_since = child.retired_since or now
+        ending = child.stopping_since or child.retired_since
+        if ending is not None and watch.is_over_grace(states, now - ending - self._options.grace):
             logger.warning(
                 "child %d is killed: its tasks were given %g s (%s)",
                 child.pid,
@@ -237,9 +244,6 @@ class Supervisor:
             child.kill(blameless="grace over")
             return
         if child.board.retired:
-            child.retired_since = child.retired_since or now
-            if now - child.retired_since > LINGER:
-                child.kill(blameless="it had finished, but something in it did not let it end")
             return
         watch.note_busy(child, states, now)
         if watch.is_starting_too_long(child, now):
@@ -414,7 +418,9 @@ class Supervisor:
         if self._health.is_due():
             now = time.monotonic()
             self._health.write(
-                tuple(watch.describe(child, now) for child in self._children),
+                tuple(
+                    watch.describe(child, now) for child in self._children if not watch.lingers(child, now)
+                ),
                 silence=self._keeper.silence(),
                 stopping=self._stopping_since is not None,
             )

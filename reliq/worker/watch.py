@@ -32,6 +32,7 @@ LONG = 0.05  # one task has run so long: its unstarted neighbours go elsewhere
 STALLED = 1.0  # nothing runs, nothing starts, yet deliveries wait
 START = 300.0  # for a child to import the app, which may load a model
 PATIENCE = 5.0  # between the request to stop and the kill
+LINGER = 2.0  # a child has finished and does not end: another takes its place
 SETTLE = 1.5  # after the grace, for what has run to be settled; as much is then left for the burial
 
 
@@ -60,6 +61,11 @@ def is_over_grace(states: bytes, late: float) -> bool:
     """
     ran = bytes((FINISHED,)) in states or bytes((STARTED,)) not in states
     return late > (SETTLE if ran else 0.0)
+
+
+def lingers(child: ChildProcess, now: float) -> bool:
+    """Whether a child has done its work, and something in it does not let it end."""
+    return child.retired_since is not None and now - child.retired_since > LINGER
 
 
 def is_stuck(child: Watched, states: bytes, running: Sequence[Running], now: float) -> bool:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from typing import Any
 
 import pytest
@@ -99,12 +100,27 @@ def test_a_process_that_a_task_forks_can_be_terminated(place: Any, until: Any) -
     until(after.ready)
 
 
-def test_a_child_that_cannot_end_after_its_work_is_killed(place: Any, until: Any) -> None:
-    worker = place.worker()
-    handle = place.task("leaves_a_thread").delay()
+def test_what_does_not_let_a_child_end_has_what_is_left_of_the_grace(place: Any, until: Any) -> None:
+    worker = place.worker(grace=1.0, env={"PYTHONUNBUFFERED": ""})
+    handle = place.task("leaves_a_thread").delay("printed")
     until(handle.ready)
+    began = time.monotonic()
     assert worker.stop(timeout=6) == 0
+    assert time.monotonic() - began > 1.0
     assert place.engine.get(handle.id).state == "done"
+    assert "thread 'left behind' did not end" in worker.log
+    assert "printed" in worker.log
+
+
+def test_a_child_that_has_finished_and_does_not_end_is_replaced_meanwhile(place: Any, until: Any) -> None:
+    worker = place.worker(max_tasks_per_child=1)
+    handle = place.task("leaves_a_thread").delay("")
+    until(handle.ready)
+    (first,) = worker.children()
+    after = place.task("quick").delay(1)
+    until(after.ready)
+    assert first in worker.children()
+    assert "cut off" not in worker.log
 
 
 def test_a_broken_service_is_named_and_the_others_go_on(place: Any, until: Any) -> None:

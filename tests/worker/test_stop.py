@@ -153,6 +153,8 @@ def test_whoever_waits_for_the_last_errand_is_told() -> None:
         (0, True, True, False, True),
         (-signal.SIGTERM, True, True, True, True),  # while it took itself apart
         (-signal.SIGTERM, False, True, True, False),
+        (120, True, True, False, True),  # nobody reads what it has printed
+        (120, False, True, False, False),
         (-signal.SIGKILL, True, True, True, False),
         (0, False, False, True, True),
         (0, False, False, False, False),

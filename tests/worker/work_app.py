@@ -260,5 +260,6 @@ def lasts_long_in_memory(seconds: float) -> None:
 
 
 @app.task
-def leaves_a_thread() -> None:
-    threading.Thread(target=time.sleep, args=(60,)).start()
+def leaves_a_thread(prints: str) -> None:
+    print(prints)
+    threading.Thread(target=time.sleep, args=(60,), name="left behind").start()
