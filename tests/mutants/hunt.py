@@ -37,7 +37,7 @@ SUITES = (
     "tests/contracts/test_redis.py::TestRedisByTheServersClock",
     *(f"tests/engines/redis/test_{name}.py" for name in ("deleted", "disturbed", "full", "idling", "keys")),
     *(f"tests/engines/redis/test_{name}.py" for name in ("large", "later", "races", "repeats", "sweeping")),
-    *(f"tests/engines/redis/test_{name}.py" for name in ("swift_and_long", "waiting", "wire")),
+    *(f"tests/engines/redis/test_{name}.py" for name in ("swift_and_long", "waiting", "waking", "wire")),
 )
 PATIENCE = 30  # seconds for one test: a mutant may loop for ever
 LONGEST = 600  # seconds for all tests with one mutant

@@ -8,9 +8,11 @@ import pytest
 
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
+from reliq.ports import records
+from reliq.ports.values import Publication
 from reliq.testing.servers import RedisServer
-from reliq.wire.message import Ending, Put
-from tests.engines.redis.conftest import Connect, drain, publish
+from reliq.wire.message import Add, Ending, Put, Remove
+from tests.engines.redis.conftest import Connect, drain, publication, publish
 
 KEYS = [
     "message",
@@ -55,6 +57,10 @@ def engine(engine: RedisEngine, clock: VirtualClock) -> RedisEngine:
         publish(engine, f"ready-{n}", on_end=(Ending("any", (Put("ended"),)),))
         publish(engine, f"due-{n}", delay=1_000)
         publish(engine, f"expiring-{n}", expires_in=1_000)
+    free = (Ending("done", (Remove("lock", holder="locked"),)),)
+    engine.publish(
+        [Publication(publication("locked", on_end=free).envelope, (Add("lock", holder="locked"),))]
+    )
     engine.store_put("key", b"1", ttl=1)
     clock.advance(1.1)
     return engine
@@ -79,6 +85,7 @@ def test_operators_can_look_and_tidy_up_after_a_key_was_deleted(
     engine.reap()
     engine.bury("owner", started=None)
     assert engine.cancel("ready-1").status in ("cancelled", "unknown")
+    list(records(engine, ""))
     engine.purge("q")
     if key != "book":  # without it nobody knows what was accepted before
         assert engine.depth("q").ready + engine.depth("q").due == 0

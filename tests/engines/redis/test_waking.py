@@ -9,7 +9,7 @@ from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
 from reliq.ports.values import Settlement
 from reliq.testing.servers import RedisServer
-from tests.engines.redis.conftest import publish
+from tests.engines.redis.conftest import publication, publish
 from tests.engines.redis.ear import listening
 
 
@@ -50,3 +50,22 @@ def test_what_is_due_soon_wakes_another_though_the_claim_takes_what_was_due(
         retry = Settlement(late.receipt, "retry", after=500)
         (due,) = engine.claim("busy", ["q"], limit=1, seq=2, settlements=[retry]).deliveries
         assert (due.receipt.id, len(ear.heard())) == ("due", 1)
+
+
+@pytest.mark.parametrize("delays", [(500, 900), (900, 500), (500, 60_000)])
+def test_of_what_is_due_soon_the_first_counts(
+    engine: RedisEngine, server: RedisServer, delays: tuple[int, int]
+) -> None:
+    """It wakes who idles, and what is due later in the same call does not hide it."""
+    idle(engine)
+    with listening(server, "here") as ear:
+        engine.publish([publication(delay=delay) for delay in delays])
+        assert len(ear.heard()) == 1
+
+
+def test_what_is_due_later_than_what_waits_wakes_nobody(engine: RedisEngine, server: RedisServer) -> None:
+    publish(engine, delay=500)
+    idle(engine)
+    with listening(server, "here") as ear:
+        engine.publish([publication(delay=delay) for delay in (900, 60_000)])
+        assert ear.heard() == []

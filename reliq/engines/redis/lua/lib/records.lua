@@ -51,7 +51,7 @@ local function present(value)
   if r and r[STATE] ~= IS_DONE then
     return value
   end
-  if not r or life == 0 or (value[3] and value[3] <= r[ENDED]) then
+  if not r or (value[3] and value[3] <= r[ENDED]) then
     return false
   end
   value[3], value[6] = math.min(r[ENDED] + life, EXACT), false
@@ -70,7 +70,7 @@ local function lives_of(id)
   local found = lives[id]
   if not found then
     local r, keys = row(id), {}
-    local brought = r and r[HAS_END] > 0 and read('on_end', id)
+    local brought = r[HAS_END] > 0 and read('on_end', id)
     found = {}
     for number, life in pairs(brought and endings_of(brought, keys).lives or keys) do
       found[keys[number]] = life
