@@ -13,6 +13,7 @@ from collections.abc import Generator, Iterable
 from typing import TYPE_CHECKING, Any
 
 from reliq.errors import HookError
+from reliq.policy.decide import CLASSES
 from reliq.ports.values import Published, Record
 from reliq.verdicts import Drop, Verdict
 
@@ -25,6 +26,10 @@ __all__ = ["HOOKS", "Join", "Middleware", "Observer", "hook_of"]
 
 HOOKS = ("publish", "prerun", "around", "postrun", "failure", "settling", "settled")
 _OTHERS = ("bind", "services", "startup", "shutdown", "checks", "check_options")
+_WORDS = {
+    "settling_on": (*CLASSES, "result"),
+    "settled_on": ("applied", "repeated", "stale"),
+}
 
 
 def _check_hook(cls: type, attribute: str, value: object) -> None:
@@ -41,6 +46,21 @@ def _check_hook(cls: type, attribute: str, value: object) -> None:
     near = difflib.get_close_matches(plain, HOOKS, n=1, cutoff=0.85)
     if near and attribute != near[0]:
         raise HookError(f"{cls.__name__}.{attribute} is not a hook: did you mean `{near[0]}`?")
+
+
+def _check_words(cls: type, attribute: str, value: object) -> None:
+    """What no hook is ever told of, or a text for a set of them, would leave the hook silent for ever."""
+    allowed = _WORDS[attribute]
+    known = f"{', '.join(allowed[:-1])} and {allowed[-1]}"
+    if value is None:
+        return
+    if not isinstance(value, set | frozenset):
+        raise HookError(
+            f"{cls.__name__}.{attribute} is {value!r}; it is None, or a set of words: there are {known}"
+        )
+    unknown = sorted(repr(word) for word in value if word not in allowed)
+    if unknown:
+        raise HookError(f"{cls.__name__}.{attribute} has {', '.join(unknown)}; there are {known}")
 
 
 class Middleware:
@@ -69,6 +89,8 @@ class Middleware:
             cls.name = cls.__name__.lower()
         for attribute, value in vars(cls).items():
             _check_hook(cls, attribute, value)
+        for attribute in _WORDS:
+            _check_words(cls, attribute, getattr(cls, attribute))
 
     # --- the app's and the worker's life ---
 

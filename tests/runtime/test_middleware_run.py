@@ -730,6 +730,27 @@ def test_two_middleware_of_one_name_are_refused():
         _ = task.chain
 
 
+@pytest.mark.parametrize(
+    ("attribute", "words", "said"),
+    [
+        ("settled_on", {"refused"}, "has 'refused'; there are applied, repeated and stale"),
+        ("settled_on", "stale", "is 'stale'; it is None, or a set of words: there are applied"),
+        ("settled_on", frozenset({"stale", "due"}), "has 'due'; there are"),
+        (
+            "settling_on",
+            {"drop", "done"},
+            "has 'drop'; there are done, retry, snooze, dropped, failed and result",
+        ),
+        ("settling_on", ("done",), r"is \('done',\); it is None, or a set of words"),
+    ],
+)
+def test_a_word_that_no_hook_hears_is_refused_where_its_class_is_made(attribute, words, said):
+    with pytest.raises(HookError, match=rf"^Deaf\.{attribute} {said}"):
+        type("Deaf", (Middleware,), {attribute: words})
+    type("Hears", (Middleware,), {attribute: None})
+    type("Hears", (Middleware,), {"settled_on": {"stale"}, "settling_on": frozenset({"result", "failed"})})
+
+
 @pytest.mark.parametrize("hook", ["publish", "prerun", "around", "settled", "bind", "startup"])
 def test_an_async_hook_is_refused_where_its_class_is_made(hook):
     async def wrong(self, *args): ...
