@@ -252,6 +252,12 @@ class Freeing(Contract):
         engine.reap()
         assert list(records(engine, "")) == []
 
+    @pytest.mark.parametrize("ttl", [0, -5])
+    def test_what_lives_on_for_no_time_is_gone(self, bench: Bench, engine: Engine, ttl: int) -> None:
+        bench.leased(ID, guards=TAKE, on_end=(on_end("done", Touch("lock", ttl, holder=ID)),))
+        self._done(bench, engine)
+        assert bench.value("lock") is None
+
     def test_what_lives_on_can_be_changed_then(
         self, bench: Bench, engine: Engine, clock: MovableClock
     ) -> None:
