@@ -28,9 +28,15 @@ pack = _encoder.encode
 unpack = msgspec.msgpack.Decoder().decode
 _TAGS = {kind: kind.__struct_config__.tag for union in (Guard, Effect) for kind in union.__args__}
 _ON_RECORDS = (Put, Remove, Touch, Incr)
-_HOLDERS: dict[type[Any], int] = {  # places in a row
-    kind: 1 + kind.__struct_fields__.index("holder") for kind in (Put, Remove, Touch)
-}
+
+
+def _places(name: str) -> dict[type[Any], int]:
+    """Where a field stands in the rows of those that have it."""
+    return {kind: 1 + kind.__struct_fields__.index(name) for kind in _TAGS if name in kind.__struct_fields__}
+
+
+_HOLDERS: dict[type[Any], int] = {kind: _places("holder")[kind] for kind in (Put, Remove, Touch)}
+_VALUES = _places("value")  # all bytes that there are
 
 
 def item(envelope: Envelope, end: str | int, on_end: str | int = "") -> tuple[Any, ...]:
@@ -175,9 +181,18 @@ def _settlement(given: Settlement, arguments: list[bytes], first: int) -> tuple[
     )
 
 
-def rows(given: Sequence[Guard] | Sequence[Effect]) -> list[tuple[Any, ...]]:
+def rows(given: Sequence[Guard] | Sequence[Effect]) -> list[list[Any]]:
     """Guards or effects: the tag, then the fields."""
-    return [(_TAGS[type(one)], *map(_plain, astuple(one))) for one in given]
+    return [_row(one) for one in given]
+
+
+def _row(one: Guard | Effect) -> list[Any]:
+    kind = type(one)
+    row = [_TAGS[kind], *astuple(one)]
+    place = _VALUES.get(kind)
+    if place is not None and row[place] is not None:
+        row[place] = row[place].decode("latin-1")
+    return row
 
 
 def found(guards: Sequence[Guard], told: Sequence[Any]) -> Found:
@@ -204,10 +219,6 @@ def _window(envelope: Envelope) -> int:
     return CHOSEN_WINDOW if envelope.chosen else WINDOW
 
 
-def _plain(field: Any) -> Any:
-    return field.decode("latin-1") if type(field) is bytes else field
-
-
 def _brought(envelope: Envelope) -> bytes:
     """What a message brings along for its end, as lua/lib/endings.lua reads it: a plan, and keys that it numbers.
 
@@ -232,10 +243,10 @@ def _brought(envelope: Envelope) -> bytes:
 
 def _planned(effect: Effect, id: str, keys: dict[str, int]) -> list[Any]:
     """An effect with a number for its key, and True for its own message as the holder."""
-    row = [_TAGS[type(effect)], *map(_plain, astuple(effect))]
-    if isinstance(effect, _ON_RECORDS):
-        row[1] = keys.setdefault(effect.key, len(keys) + 1)
-    place = _HOLDERS.get(type(effect))
+    row, kind = _row(effect), type(effect)
+    if kind in _ON_RECORDS:
+        row[1] = keys.setdefault(row[1], len(keys) + 1)
+    place = _HOLDERS.get(kind)
     if place is not None and row[place] == id:
         row[place] = True
     return row

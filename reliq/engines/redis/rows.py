@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from reliq.ports.values import Delivery, Receipt, Record, State, Transition
@@ -107,13 +108,33 @@ class Row(NamedTuple):
 
 def row_end(envelope: Envelope, window: int) -> bytes:
     """Of a new row `cancel` to `reason`: what the server has nothing to say about."""
-    return (
-        _STATIC.pack(
-            *(0, 0, bool(envelope.on_end), 0, 0, 0, envelope.priority, envelope.keep_result, 1),
-            *(envelope.max_crashes, window, envelope.keep, envelope.keep_failed),
-        )
-        + f"{envelope.queue}\0{envelope.task}\0\0\0".encode()
+    return _end(
+        bool(envelope.on_end),
+        envelope.priority,
+        envelope.keep_result,
+        envelope.max_crashes,
+        window,
+        envelope.keep,
+        envelope.keep_failed,
+        envelope.queue,
+        envelope.task,
     )
+
+
+@lru_cache(maxsize=512)  # the messages of a task have it in common
+def _end(
+    has_end: bool,
+    priority: int,
+    keep_result: bool,
+    max_crashes: int,
+    window: int,
+    keep: int,
+    keep_failed: int,
+    queue: str,
+    task: str,
+) -> bytes:
+    numbers = (0, 0, has_end, 0, 0, 0, priority, keep_result, 1, max_crashes, window, keep, keep_failed)
+    return _STATIC.pack(*numbers) + f"{queue}\0{task}\0\0\0".encode()
 
 
 def read_row(raw: bytes) -> Row:
