@@ -227,7 +227,10 @@ def _runner(session: pytest.Session) -> Callable[[pytest.Item], str | None]:
 
     def run(item: pytest.Item) -> str | None:
         failures.how = None
-        session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        try:
+            session.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+        except Exception as error:  # it failed so deep in other calls that this cannot be told
+            return failures.how or repr(error)
         return failures.how
 
     return run
