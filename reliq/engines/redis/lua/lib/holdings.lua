@@ -21,13 +21,13 @@ local function line_of(lines, name)
   return line
 end
 
--- Whether being done lets each of these records live for so long, and does nothing else that has to be written.
+-- Whether being done, which does nothing that has to be written, lets each of these records live for so long.
 local function live_on(ids, keys, ttl)
   local brought = call('HMGET', N .. 'on_end', unpack(ids))
   for i = 1, #ids do
     local named, life = {}, nil
     local plan = brought[i] and endings_of(brought[i], named)
-    for number, left in pairs(plan and plan.is_quiet and plan.lives or named) do
+    for number, left in pairs(plan and plan.lives or named) do
       life = named[number] == keys[i] and left or life
     end
     if life ~= ttl then
@@ -40,7 +40,7 @@ end
 -- `puts`: what settlements write into one record of each message (settle.lua).
 local function complete_swiftly(ids, puts)
   local ttl, keys = puts[1], puts[2]
-  if ttl <= 0 or not live_on(ids, keys, ttl) then
+  if not live_on(ids, keys, ttl) then
     return
   end
   local found, bin = call('HMGET', N .. 'record', unpack(keys)), bin_of(now + ttl)
