@@ -2,25 +2,25 @@
 -- Records whose time is over go, about `limit` at most; not those whose holder is leased: they are looked at each time.
 local LOOKED_AT = 5000 -- of those
 
--- How many of these keys were not to stay in the bin.
+-- How many of the keys did not stay in the bin.
 local function purge_bin(bin, limit)
   local keys = call('SRANDMEMBER', N .. 'lapsing:' .. bin, bin == HELD and LOOKED_AT or limit)
-  local went = 0
+  local stay = 0
   fetch_records(keys)
   for _, key in ipairs(keys) do
     local value = records[key]
     local there = value and present(value)
-    local stays = there and not lapsed(there) and bin_of(there[3]) == bin
-    went = went + (stays and 0 or 1)
     if not value or value[5] ~= bin then
       set(string.format('lapsing:%.0f', bin), key, false) -- it was deleted beside us
     elseif not there or lapsed(there) then
       erase(key)
-    elseif not stays then
+    elseif bin_of(there[3]) ~= bin then
       keep(key, there)
+    else
+      stay = stay + 1
     end
   end
-  return went
+  return #keys - stay
 end
 
 local function purge_lapsed(limit)
