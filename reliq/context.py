@@ -40,9 +40,10 @@ def current() -> RunContext:
 class Outcome(msgspec.Struct, frozen=True):
     """How a transition went, for `settled` hooks.
 
-    state     where the message is now: done, failed, dropped, or due after a retry or snooze
+    state     done, failed, dropped, or due after a retry or snooze; also where a cancelled message was dropped instead
     answer    applied, repeated, or stale (the transition was refused: somebody else holds the message)
-    verdict   the task's verdict, None when the broker itself moved the message (expiry, cancel, crash, ...)
+    verdict   the task's verdict, or what took its place where the broker refused that; None when the broker itself
+              moved the message (expiry, cancel, crash, ...)
     """
 
     id: str

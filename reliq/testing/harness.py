@@ -89,7 +89,9 @@ class Harness:
             return job
         settlement = asyncio.run(self.runner.arun(job)) if job.is_async else self.runner.run(job)
         answer = self.engine.settle([settlement])[0]
-        self.runner.settled(job, answer)
+        kept = job.kept()
+        if kept is not None:
+            self.runner.settled(kept, answer, settlement)
         return settlement
 
     def run_until_idle(self, *, advance: bool = False, limit: int = 10_000) -> int:

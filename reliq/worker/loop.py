@@ -126,7 +126,7 @@ class AsyncLoop:
         if self.forked:
             end_fork(id)
         self._board.finish(index)
-        self._settler.add((settlement, job, index))
+        self._settler.add((settlement, job.kept(), index))
         self._left()
         self._admit()
 

@@ -12,6 +12,7 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -65,6 +66,19 @@ class Job(msgspec.Struct, eq=False):
 
     def __repr__(self) -> str:
         return f"<run of {self.task.name}>"
+
+    def kept(self) -> Job | Delivery | None:
+        """What is kept of this run until the broker has answered, for the `settled` hooks.
+
+        Itself, where one hears of what was applied, or where not all were entered; its delivery, where they hear only
+        of refusals, which are rare; None: nobody is told.
+        """
+        chain = self.chain
+        if not chain.settled:
+            return None
+        if chain.settled_applied or self.entered < len(chain.middleware):
+            return self
+        return self.delivery
 
 
 class _Plan:
@@ -440,22 +454,25 @@ class Runner:
         else:
             logger.info("task %s (%s): %r", job.task.name, job.ctx.id, verdict, extra=extra)
 
-    def settled(self, job: Job | Delivery, answer: Settled, settlement: Settlement | None = None) -> None:
-        """Tell the `settled` hooks how the transition went; costs nothing where there are none.
+    def settled(self, run: Job | Delivery, answer: Settled, settlement: Settlement) -> None:
+        """Tell the `settled` hooks how the transition went.
 
-        A delivery stands for a run that nothing was kept of: `settlement` says how it ended.
+        run         what `Job.kept` gave
+        settlement  what the broker was asked for at last: not the run's verdict, if that could not be stored
         """
-        if isinstance(job, Delivery):
-            opened = self.open(job)
-            if settlement is None or not isinstance(opened, Job):
-                return
-            job, opened.verdict = opened, _verdict_of(settlement)
+        job = self.open(run) if isinstance(run, Delivery) else run
+        if isinstance(job, Settlement):
+            return
         chain = job.chain
         hooks = chain.settled_applied if answer.status == "applied" else chain.told_of(answer.status)
         if not hooks:
             return
-        verdict = job.verdict or _DONE
-        state = {"retry": "due", "snooze": "due"}.get(decide.class_of(verdict), decide.class_of(verdict))
+        if job is run and not chain.settled_applied:
+            job = self._anew(job)
+        verdict = job.verdict
+        if verdict is None or not _asks_for(settlement, verdict):
+            verdict = _verdict_of(settlement)
+        state = {"retry": "due", "snooze": "due"}.get(settlement.kind, settlement.kind)
         outcome = Outcome(
             id=job.ctx.id,
             task=job.task.name,
@@ -469,8 +486,17 @@ class Runner:
         )
         chain.tell(hooks, job.entered, job.ctx, outcome)
 
+    def _anew(self, job: Job) -> Job:
+        """A run as if only its delivery had been kept, and how many were entered."""
+        opened = self.open(job.delivery)
+        if isinstance(opened, Settlement):
+            return job
+        opened.entered = job.entered
+        return opened
+
 
 _DONE = Done()
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 #: What a task may raise that would end a process: it ends its own run, not the worker's.
 _ENDS_A_PROCESS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
@@ -488,15 +514,23 @@ async def _aside(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> tup
     return work.result(), cancelled
 
 
+def _asks_for(settlement: Settlement, verdict: Verdict) -> bool:
+    """Whether a settlement is what followed from this verdict, and nothing that took its place."""
+    kind = decide.class_of(verdict)
+    return settlement.kind == kind and (kind == "done" or settlement.reason == _said(verdict))
+
+
 def _verdict_of(settlement: Settlement) -> Verdict:
     """What was asked for; a result and an error are not known any more."""
-    reason, after = settlement.reason, (settlement.after or 0) / 1000
+    reason = settlement.reason
+    after = None if settlement.after is None else settlement.after / 1000
+    at = None if settlement.at is None else _EPOCH + timedelta(milliseconds=settlement.at)
     verdicts: dict[str, Callable[[], Verdict]] = {
         "done": Done,
         "failed": lambda: Fail(reason or ""),
         "dropped": lambda: Drop(reason or ""),
-        "retry": lambda: Retry(after, reason=reason),
-        "snooze": lambda: Snooze(after, reason=reason),
+        "retry": lambda: Retry(after, at=at, reason=reason),
+        "snooze": lambda: Snooze(after, at=at, reason=reason),
     }
     return verdicts[settlement.kind]()
 

@@ -29,8 +29,7 @@ _UNSETTLED = "the verdict could not be stored"
 _MOST = 500  # characters of the broker's error in the reason
 
 
-#: A settlement, the job of whose end hooks are told (its delivery, where they only hear of what was not applied; None:
-#: there is none, or nobody is told), its place on the board.
+#: A settlement, what was kept of its run (`Job.kept`; None: there was none, or nobody is told), its place on the board.
 Finished: TypeAlias = tuple[Settlement, Any, int]
 
 

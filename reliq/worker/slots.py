@@ -163,9 +163,7 @@ class Slots:
             end_fork(delivery.receipt.id)
         self._board.finish(index)
         # What nobody will be told of is let go at once: its memory is the next one's, still in the processor's cache.
-        chain = job.chain
-        told = job if chain.settled_applied else delivery if chain.settled else None
-        self._settler.add((settlement, told, index))
+        self._settler.add((settlement, job.kept() if job.chain.settled else None, index))
 
     def _refill(self) -> bool:
         """Claim; False when this slot is to end."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
-from types import SimpleNamespace
 
 import pytest
 
 from reliq import Done, Drop, Fail, Middleware, Observer, Reliq, Retry, Snooze, Task, current
 from reliq.errors import HookError, OptionError
 from reliq.ports import Put, Remove, records
-from reliq.ports.values import Settled
 from reliq.testing import Harness, drive
-from reliq.worker.settler import Settler
 
 KINDS = [pytest.param(False, id="sync"), pytest.param(True, id="async")]
 
@@ -464,36 +461,6 @@ def test_a_stale_settlement_has_no_effects_and_settled_hears_of_it():
         harness.settle(delivery)
         assert sorted(records(harness.engine, "")) == []
     assert answers == [("stale", "done", "Done", True)]
-
-
-@pytest.mark.parametrize(
-    ("body", "verdict"),
-    [(lambda: 1, Done()), (boom, Fail("ValueError: no")), (lambda: Snooze(2), Snooze(2.0))],
-)
-def test_a_hook_that_hears_only_of_refusals_keeps_no_run_in_memory(body, verdict, caplog):
-    told, freed = [], []
-
-    class Refusals(Middleware):
-        settled_on = frozenset({"stale", "repeated"})
-
-        def prerun(self, ctx):
-            ctx.state["here"] = True
-
-        def settled(self, ctx, ending):
-            told.append((ending.answer, ending.id, ctx.id, dict(ctx.state), ending.verdict))
-
-    app = Reliq("shop", broker="memory://", middleware=[Refusals()])
-    task = app.task(name="t")(body)
-    with Harness(app) as harness:
-        id = task.delay().id
-        delivery = harness.claim().deliveries[0]
-        settlement = harness.runner.run(harness.runner.open(delivery))
-        settler = Settler(harness.engine, harness.runner, SimpleNamespace(free=freed.append))
-        for status in ("applied", "stale", "repeated"):
-            settler.answered([(settlement, delivery, 7)], [Settled(id, status)])
-        assert told == [(status, id, id, {}, verdict) for status in ("stale", "repeated")]
-        assert freed == [7, 7, 7]
-        assert task.chain.settled_applied == () and len(task.chain.settled) == 1
 
 
 @pytest.mark.parametrize(

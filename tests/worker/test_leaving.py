@@ -201,19 +201,24 @@ leave(0, within=0.2)
 
 def test_what_was_printed_is_out_before_anything_is_waited_for() -> None:
     """Whoever waits for this process may lose patience and kill it."""
+    code = """
+import atexit, os, sys
+def waits():
+    os.write(2, b"waits")
+    sys.stdin.read()
+atexit.register(waits)
+print("line")
+leave(0)
+"""
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            f"{LEAVE}import atexit, sys\nprint('line')\natexit.register(sys.stdin.read)\nleave(0, within=60)",
-        ],
+        [sys.executable, "-c", LEAVE + code],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
+        stderr=subprocess.PIPE,
         env={name: value for name, value in os.environ.items() if name not in CHANGES_THE_END},
     )
     with process:
-        assert process.stdin is not None and process.stdout is not None
-        assert process.stdout.readline() == "line\n"  # while the callback waits for the end of stdin
-        process.stdin.close()
-        assert process.wait(30) == 0
+        assert process.stdout is not None and process.stderr is not None
+        assert process.stderr.read(5) == b"waits"
+        process.kill()
+        assert process.stdout.read() == b"line\n"
