@@ -347,7 +347,7 @@ class Supervisor:
         """One after the other, so that most of them work at any time."""
         while self._to_replace and self._stopping_since is None:
             child = self._to_replace[0]
-            if child in self._children:
+            if child in self._children and not watch.lingers(child, time.monotonic()):
                 child.stop()
                 return
             self._to_replace.popleft()

@@ -3,9 +3,13 @@ from __future__ import annotations
 import json
 import signal
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from reliq.worker import health
+from reliq.worker.supervisor import Supervisor
 
 
 @pytest.mark.parametrize("options", [{}, {"threads": 3}, {"concurrency": 2}, {"solo": True}])
@@ -121,6 +125,30 @@ def test_a_child_that_has_finished_and_does_not_end_is_replaced_meanwhile(place:
     until(after.ready)
     assert first in worker.children()
     assert "cut off" not in worker.log
+    until(lambda: first not in [child.pid for child in health.read(worker.health).children])
+
+
+@pytest.mark.parametrize(
+    ("working", "lingering", "missing"),
+    [
+        (2, 0, False),
+        (1, 0, True),
+        (1, 1, True),
+        (2, 1, False),
+        (0, 3, True),
+        (1, 2, True),
+        (1, 3, False),
+        (0, 4, False),
+    ],
+)
+def test_no_more_children_are_left_to_linger_than_are_to_work(
+    working: int, lingering: int, missing: bool
+) -> None:
+    supervisor: Any = Supervisor.__new__(Supervisor)
+    supervisor._options = SimpleNamespace(children=2)
+    since = [None] * working + [time.monotonic() - 60.0] * lingering
+    supervisor._children = [SimpleNamespace(retired_since=at) for at in since]
+    assert supervisor._are_missing() is missing
 
 
 def test_a_broken_service_is_named_and_the_others_go_on(place: Any, until: Any) -> None:
