@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import signal
 import time
+from collections import deque
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -149,6 +151,19 @@ def test_no_more_children_are_left_to_linger_than_are_to_work(
     since = [None] * working + [time.monotonic() - 60.0] * lingering
     supervisor._children = [SimpleNamespace(retired_since=at) for at in since]
     assert supervisor._are_missing() is missing
+
+
+def test_children_are_replaced_one_after_the_other_and_none_waits_for_one_that_lingers() -> None:
+    told: list[str] = []
+    supervisor: Any = Supervisor.__new__(Supervisor)
+    lingering, second, third = (
+        SimpleNamespace(retired_since=since, stop=partial(told.append, name))
+        for name, since in (("lingering", time.monotonic() - 60.0), ("second", None), ("third", None))
+    )
+    supervisor._children = [lingering, second, third]
+    supervisor._to_replace, supervisor._stopping_since = deque(supervisor._children), None
+    supervisor._replace_next()
+    assert told == ["second"]
 
 
 def test_a_broken_service_is_named_and_the_others_go_on(place: Any, until: Any) -> None:
