@@ -40,6 +40,12 @@ class Settling(Contract):
         hand.settle(delivery, "done", value=b'{"a":1}')
         assert bench.record(delivery.receipt.id).value == b'{"a":1}'
 
+    @pytest.mark.parametrize("kind", ["failed", "dropped"])
+    def test_only_done_has_a_result(self, bench: Bench, kind: Kind) -> None:
+        hand, delivery = bench.leased()
+        hand.settle(delivery, kind, value=b"1")
+        assert bench.record(delivery.receipt.id).value is None
+
     @pytest.mark.parametrize("keep", [True, False])
     def test_the_result_is_kept_or_not_whatever_else_the_settlement_does(
         self, bench: Bench, keep: bool

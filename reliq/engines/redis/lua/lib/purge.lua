@@ -4,7 +4,7 @@ local function held_by_itself(id)
   local held = {}
   for key in pairs(lives_of(id)) do
     local value = record_of(key)
-    if value and value[6] and value[4] == id then
+    if value and value[4] == id then
       held[key] = present(value)
     end
   end
