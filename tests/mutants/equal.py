@@ -12,14 +12,18 @@ _SLOW = "the long way gives the same"
 _ONE_BY_ONE = "what is not read for many at once is read one by one"
 _LOOP = "a loop over nothing does nothing"
 _ANEW = "it is worked out anew, to the same"
+_TRUE = "it counts as true"
+_THERE = "only what is there is erased"
+_SAME = "it is written anew, to the same"
+_NO_OTHER = "no other effect has true there"
 _LINE = "`ready:` has only what is ready and was never charged"
 
 _LEASED = "lib/leased: if state ~= IS_READY or expires > 0 or crashes > 0 then -> if "
 _BURY = "lib/bury: if r and r[STATE] == IS_LEASED and r[OWNER] == name then -> if "
 
 EQUAL: dict[str, str] = {
-    "claim: return { cmsgpack.pack({ settled, o and true or false, next_due, pause, wants_alone, idles }) } -> "
-    "return { cmsgpack.pack({ settled, o and true, next_due, pause, wants_alone, idles }) }": _FALSE,
+    "claim: return { cmsgpack.pack({ settled, o and true or false, batches, next_due, pause, wants_alone, idles }) } "
+    "-> return { cmsgpack.pack({ settled, o and true, batches, next_due, pause, wants_alone, idles }) }": _FALSE,
     "lib/plain: return valued or known[4], known[3], valued and true, known[6] -> "
     "return valued or known[4], known[3], valued, known[6]": "a row counts as true",
     _LEASED + "expires > 0 or crashes > 0 then": _LINE,
@@ -40,15 +44,10 @@ EQUAL: dict[str, str] = {
     "get: local err = r[HAS_ERROR] == 1 and read('error', id) -> local err = read('error', id)": _FLAG,
     "lib/effects: return at and true or false -> return at and true": "nothing counts as false",
     "lib/finish: if body:sub(1, 2) ~= '[[' then -> if false then": "such a body is sent as one that takes nothing",
-    "lib/finish: for _, on in ipairs(cmsgpack.unpack(read('on_end', id) or '\\144')) do -> "
-    "for _, on in ipairs(cmsgpack.unpack(read('on_end', id))) do": "only one that has `on_end` is pending",
     "lib/finish: if n < 256 then -> if false then": _LONGER,
     "lib/finish: if n < 65536 then -> if false then": _LONGER,
     "lib/finish: local result = after[2] == 'id' and cjson.encode(parent) or value and value ~= '' and value or 'null' "
     "-> local result = after[2] == 'id' and cjson.encode(parent) or value ~= '' and value or 'null'": _FALSE,
-    "lib/held: if #keys > 0 then -> if false then": _ONE_BY_ONE,
-    "lib/held: for _, effect in ipairs(effects or {}) do -> for _, effect in ipairs({}) do": _ONE_BY_ONE,
-    "lib/held: if ON_RECORDS[effect[1]] and records[effect[2]] == nil then -> if false then": _ONE_BY_ONE,
     "lib/lease: if raw then -> if false then": _SLOW,
     "lib/moves: if value and r[KEEP_RESULT] == 1 then -> if r[KEEP_RESULT] == 1 then": _FALSE,
     "lib/newborn: if not text:find('[\\194\\195]') then -> if false then": "there is nothing to replace in it",
@@ -56,8 +55,6 @@ EQUAL: dict[str, str] = {
     "local value, err = ARGV[item[8]], item[9] and ARGV[item[9]]": _NIL,
     "lib/settle: local value, err = item[8] and ARGV[item[8]], item[9] and ARGV[item[9]] -> "
     "local value, err = item[8] and ARGV[item[8]], ARGV[item[9]]": _NIL,
-    "lib/settle: return #pending > 0 and finish() or 0 -> return finish() or 0": _LOOP,
-    "lib/settle: return #pending > 0 and skipped + finish() or skipped -> return skipped + finish() or skipped": _LOOP,
     "lib/settle: local due = item[7] and item[7] >= 0 and item[7] or now + math.max(item[6] or 0, 0) -> "
     "local due = item[7] and item[7] or now + math.max(item[6] or 0, 0)": "a moment before 1970 is sent as 0",
     "lib/story: local raw = r[HAS_STORY] == 1 and read('story', id) -> local raw = read('story', id)": _FLAG,
@@ -73,7 +70,39 @@ EQUAL: dict[str, str] = {
     "local guards = cmsgpack.unpack(ARGV[4]) or {}": "of no bytes nothing is unpacked",
     "store: answer = value and (not holder or value[4] == holder) and true or false -> "
     "answer = value and (not holder or value[4] == holder) and true": _FALSE,
-    "store_scan: while more and #found < limit do -> while more do": "more keys are looked at, and none is taken",
     "lib/records: local value = { data, before and before[2] + 1 or 1, expires or false, holder or false } -> "
     "local value = { data, before and before[2] + 1 or 1, expires, holder or false }": "it is never nil",
+    "lib/accept: local ends = tombs and call('ZSCORE', N .. 'tomb', id) -> "
+    "local ends = call('ZSCORE', N .. 'tomb', id)": _FLAG,
+    "lib/accept: if value and value[4] == id then -> if value then": _SAME,
+    "lib/endings: if effect[1] == 'remove' and effect[3] == true and not effect[4] then -> "
+    "if effect[3] == true and not effect[4] then": _NO_OTHER,
+    "lib/endings: local lives = effect[1] == 'touch' and effect[4] == true and effect[3] -- its due moment is past -> "
+    "local lives = effect[4] == true and effect[3] -- its due moment is past": _NO_OTHER,
+    "lib/endings: local lives, times, all = {}, {}, effects and true -> "
+    "local lives, times, all = {}, {}, effects": _TRUE,
+    "lib/endings: all = all and life and true -> all = all and life": _TRUE,
+    "lib/held: if found[i] and found[i]:byte(CANCEL_AT + 2) > 0 then -> if found[i] then": _FLAG,
+    "lib/held: if records[key] == nil then -> if false then": _ONE_BY_ONE,
+    "lib/held: if records[key] == nil then -> if not (records[key] == nil) then": _ONE_BY_ONE,
+    "lib/holdings: return expires < 0 or expires > now -> return expires > now": _SLOW,
+    "lib/purge: if value and value[4] == id then -> if value then": _SAME,
+    "lib/purge: if value and not lapsed(value) then -> if value then": "the next sweep takes it",
+    "lib/records: local brought = r[HAS_END] > 0 and read('on_end', id) -> local brought = read('on_end', id)": _FLAG,
+    "lib/records: if r == nil and not raw then -> if not raw then": "what is known is asked for",
+    "lib/records: if r == nil and not raw then -> if r == nil then": _ANEW,
+    "lib/records: local state = r and r[STATE] or r == nil and raw:byte() -> local state = r and r[STATE] or r == nil":
+        "what is done with a record of its own lets that live for as long as it was written",
+    "lib/records: return state and state ~= IS_DONE and lives_of(holder)[key] or false -> "
+    "return state and state ~= IS_DONE and lives_of(holder)[key]": _FALSE,
+    "lib/records: local value = { data, before and before[2] + 1 or 1, expires or false, holder or false } -> "
+    "local value = { data, before and before[2] + 1 or 1, expires or false, holder }": "it is never nil",
+    "lib/records: into_bin(key, before and before[5] or 0, 0) -> into_bin(key, before[5] or 0, 0)": _THERE,
+    "lib/records: into_bin(key, before and before[5] or 0, 0) -> into_bin(key, before and before[5], 0)": _THERE,
+    "lib/records: local born = id and not rows[id] and (borns[id] or read('born', id)) -> "
+    "local born = id and not rows[id] and (read('born', id))": _ONE_BY_ONE,
+    "lib/records: local born = id and not rows[id] and (borns[id] or read('born', id)) -> "
+    "local born = id and not rows[id] and (borns[id])": _SLOW,
+    "lib/records: if born then -> if false then": _SLOW,
+    "lib/settle: if raw and held ~= false and raws[id] == nil and rows[id] == nil then -> if false then": _SLOW,
 }  # fmt: skip

@@ -147,7 +147,7 @@ def stories(draw: st.DrawFn) -> Story:
         kind = draw(kinds)
         is_odd = draw(st.integers(0, 9)) < odd
         ending = odd_end(draw, id, keys) if is_odd else common_end(kind, id, keys, life)
-        said: dict[str, Any] = {"kind": "done", "value": b"1" if valued else None}
+        said: dict[str, Any] = {"kind": "done", "value": id.encode() if valued else None}
         if draw(st.integers(0, 9)) < odd:
             said = odd_verdict(draw, id, keys, life)
         elif kind in ("completes", "both") and draw(st.integers(0, 3)):

@@ -31,7 +31,7 @@ end
 local function adopt(id)
   for key in pairs(lives[id]) do
     local value = record_of(key)
-    if value and value[4] == id and not value[6] then
+    if value and value[4] == id then
       write_record(key, value, value[5])
     end
   end
