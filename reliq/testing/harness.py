@@ -18,7 +18,8 @@ from reliq.errors import ReliqError
 from reliq.policy.clock import VirtualClock
 from reliq.policy.ids import new_id
 from reliq.ports.values import Claimed, Delivery, Record, Settlement
-from reliq.worker.runner import Job, Runner
+from reliq.worker.job import Job
+from reliq.worker.runner import Runner
 
 if TYPE_CHECKING:
     from reliq.app import Reliq

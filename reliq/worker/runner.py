@@ -12,13 +12,12 @@ import random
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime, timedelta
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import msgspec
 
-from reliq.context import Outcome, RunContext, _current
+from reliq.context import RunContext, _current
 from reliq.errors import SoftTimeLimitExceeded, TaskCancelled, UnencodableResult, WireError
 from reliq.policy import decide, tenacious
 from reliq.policy.chain import Arounds
@@ -28,10 +27,11 @@ from reliq.schedule.instants import countdown_ms, to_ms
 from reliq.verdicts import Done, Drop, Fail, Retry, Snooze, Verdict
 from reliq.wire.codec import HARD_MAX_MESSAGE, decode_received
 from reliq.worker.faults import describe, own_frames
+from reliq.worker.job import Job
+from reliq.worker.telling import MAX_REASON, said, tell_settled
 
 if TYPE_CHECKING:
     from reliq.app import Reliq
-    from reliq.policy.chain import Chain
     from reliq.tasks import Task
     from reliq.wire.message import Ending, Envelope
 
@@ -41,44 +41,9 @@ logger = logging.getLogger("reliq.task")
 
 _encode_error = msgspec.msgpack.Encoder().encode
 _NO_ARGUMENTS = b"[[],{}]"
-_MAX_REASON = 500
 PARK_INTERVAL = 60_000  # ms between two looks at a message whose task is not known here
 
 Guard = Callable[["Job"], AbstractContextManager[None]]
-
-
-class Job(msgspec.Struct, eq=False):
-    """A delivery that can be run here."""
-
-    delivery: Delivery
-    envelope: Envelope
-    task: Task[..., Any]
-    chain: Chain
-    ctx: RunContext
-    is_direct: bool  # its function is called, nothing around it
-    is_async: bool
-    soft: float | None
-    hard: float | None
-    entered: int  # how many middleware a run has entered, outermost first
-    verdict: Verdict | None = None
-    error: BaseException | None = None
-    duration: float | None = None  # where a `settled` hook is told
-
-    def __repr__(self) -> str:
-        return f"<run of {self.task.name}>"
-
-    def kept(self) -> Job | Delivery | None:
-        """What is kept of this run until the broker has answered, for the `settled` hooks.
-
-        Itself, where one hears of what was applied, or where not all were entered; its delivery, where they hear only
-        of refusals, which are rare; None: nobody is told.
-        """
-        chain = self.chain
-        if not chain.settled:
-            return None
-        if chain.settled_applied or self.entered < len(chain.middleware):
-            return self
-        return self.delivery
 
 
 class _Plan:
@@ -171,7 +136,7 @@ class Runner:
             self.app.conf.park_for / 3600,
         )
         after = min(PARK_INTERVAL, left)
-        return Settlement(delivery.receipt, "snooze", reason=f"parked: {unknown}"[:_MAX_REASON], after=after)
+        return Settlement(delivery.receipt, "snooze", reason=f"parked: {unknown}"[:MAX_REASON], after=after)
 
     # --- running ---
 
@@ -293,7 +258,7 @@ class Runner:
             return Settlement(job.delivery.receipt, "dropped", reason="cancelled")
         except BaseException as fault:
             logger.exception("message %s could not be concluded, so it fails", job.ctx.id)
-            job.error, job.verdict = fault, Fail(f"could not be concluded: {text_of(fault)}"[:_MAX_REASON])
+            job.error, job.verdict = fault, Fail(f"could not be concluded: {text_of(fault)}"[:MAX_REASON])
             return _failed(job.delivery, fault, job.verdict.reason or "")
 
     def _verdict(self, job: Job, value: Any, error: BaseException | None, ran: bool) -> Verdict:
@@ -375,9 +340,9 @@ class Runner:
         effects, follow_ups = tuple(ctx.effects or ()), tuple(ctx.follow_ups or ())
         if isinstance(verdict, Done):
             return Settlement(
-                delivery.receipt, "done", data, reason=_said(verdict), effects=effects, follow_ups=follow_ups
+                delivery.receipt, "done", data, reason=said(verdict), effects=effects, follow_ups=follow_ups
             )
-        reason = _said(verdict)
+        reason = said(verdict)
         self._log(job, verdict, reason)
         after, at = self._when(job, verdict) if isinstance(verdict, Retry | Snooze) else (None, None)
         return Settlement(
@@ -455,48 +420,11 @@ class Runner:
             logger.info("task %s (%s): %r", job.task.name, job.ctx.id, verdict, extra=extra)
 
     def settled(self, run: Job | Delivery, answer: Settled, settlement: Settlement) -> None:
-        """Tell the `settled` hooks how the transition went.
-
-        run         what `Job.kept` gave
-        settlement  what the broker was asked for at last: not the run's verdict, if that could not be stored
-        """
-        job = self.open(run) if isinstance(run, Delivery) else run
-        if isinstance(job, Settlement):
-            return
-        chain = job.chain
-        hooks = chain.settled_applied if answer.status == "applied" else chain.told_of(answer.status)
-        if not hooks:
-            return
-        if job is run and not chain.settled_applied:
-            job = self._anew(job)
-        verdict = job.verdict
-        if verdict is None or not _asks_for(settlement, verdict):
-            verdict = _verdict_of(settlement)
-        state = {"retry": "due", "snooze": "due"}.get(settlement.kind, settlement.kind)
-        outcome = Outcome(
-            id=job.ctx.id,
-            task=job.task.name,
-            queue=job.ctx.queue,
-            state=state,
-            reason=getattr(verdict, "reason", None),
-            answer=answer.status,
-            verdict=verdict,
-            error=job.error,
-            duration=job.duration,
-        )
-        chain.tell(hooks, job.entered, job.ctx, outcome)
-
-    def _anew(self, job: Job) -> Job:
-        """A run as if only its delivery had been kept, and how many were entered."""
-        opened = self.open(job.delivery)
-        if isinstance(opened, Settlement):
-            return job
-        opened.entered = job.entered
-        return opened
+        """Tell the `settled` hooks how the transition went (reliq.worker.telling)."""
+        tell_settled(self.open, run, answer, settlement)
 
 
 _DONE = Done()
-_EPOCH = datetime.fromtimestamp(0, UTC)
 
 #: What a task may raise that would end a process: it ends its own run, not the worker's.
 _ENDS_A_PROCESS = (KeyboardInterrupt, SystemExit, GeneratorExit, asyncio.CancelledError)
@@ -514,27 +442,6 @@ async def _aside(call: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> tup
     return work.result(), cancelled
 
 
-def _asks_for(settlement: Settlement, verdict: Verdict) -> bool:
-    """Whether a settlement is what followed from this verdict, and nothing that took its place."""
-    kind = decide.class_of(verdict)
-    return settlement.kind == kind and (kind == "done" or settlement.reason == _said(verdict))
-
-
-def _verdict_of(settlement: Settlement) -> Verdict:
-    """What was asked for; a result and an error are not known any more."""
-    reason = settlement.reason
-    after = None if settlement.after is None else settlement.after / 1000
-    at = None if settlement.at is None else _EPOCH + timedelta(milliseconds=settlement.at)
-    verdicts: dict[str, Callable[[], Verdict]] = {
-        "done": Done,
-        "failed": lambda: Fail(reason or ""),
-        "dropped": lambda: Drop(reason or ""),
-        "retry": lambda: Retry(after, at=at, reason=reason),
-        "snooze": lambda: Snooze(after, at=at, reason=reason),
-    }
-    return verdicts[settlement.kind]()
-
-
 def _takes_result(endings: tuple[Ending, ...]) -> bool:
     return any(follow_up.takes == "result" for ending in endings for follow_up in ending.follow_ups)
 
@@ -550,20 +457,11 @@ def _occasion(verdict: Verdict) -> BaseException | None:
     return error
 
 
-def _said(verdict: Verdict) -> str | None:
-    """The reason that the record keeps, with the middleware that decided."""
-    reason: str | None = getattr(verdict, "reason", None)
-    if reason is None and verdict.by is None:
-        return None
-    text = storable(str(reason or type(verdict).__name__.lower()), _MAX_REASON - 60)
-    return text if verdict.by is None else f"{text} (decided by middleware {verdict.by!r})"
-
-
 def _failed(delivery: Delivery, error: BaseException, reason: str) -> Settlement:
     return Settlement(
         delivery.receipt,
         "failed",
-        reason=storable(reason, _MAX_REASON),
+        reason=storable(reason, MAX_REASON),
         error=_encode_error(describe(error, frames=False)),
     )
 

@@ -17,7 +17,8 @@ from reliq.errors import GuardRefused
 from reliq.ports import records
 from reliq.ports.values import LIVE, Delivery, Settlement
 from reliq.testing import VirtualClock
-from reliq.worker.runner import Job, Runner
+from reliq.worker.job import Job
+from reliq.worker.runner import Runner
 from reliq_idempotency import Idempotency, IdempotencyMismatch
 from tests.plugins.repeating import Repeating
 

@@ -16,7 +16,8 @@ from reliq.policy.ids import new_id
 from reliq.ports import records
 from reliq.ports.values import ENDED
 from reliq.testing.faults import Faulty, at
-from reliq.worker.runner import Job, Runner
+from reliq.worker.job import Job
+from reliq.worker.runner import Runner
 from reliq_idempotency import Idempotency
 
 AWAY = (BrokerUnavailable, PublishUnknown, PublishRefused)

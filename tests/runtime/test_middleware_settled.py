@@ -12,8 +12,8 @@ from reliq import Done, Drop, Fail, Middleware, Reliq, Retry, Snooze
 from reliq.errors import TaskCancelled
 from reliq.ports.values import Delivery, Settled
 from reliq.testing import Harness
+from reliq.worker.job import Job
 from reliq.worker.loop import AsyncLoop
-from reliq.worker.runner import Job
 from reliq.worker.settler import Settler
 from reliq.worker.slots import Slots, escaped
 

@@ -34,7 +34,7 @@ class Bench:
 
     def lost_settlement(self) -> None:
         """Run the next message; its worker dies before the broker hears of it."""
-        from reliq.worker.runner import Job
+        from reliq.worker.job import Job
 
         claimed = self.harness.claim()
         job = self.harness.runner.open(claimed.deliveries[0])
