@@ -35,7 +35,10 @@ LUA = ROOT / "reliq" / "engines" / "redis" / "lua"
 SUITES = (
     "tests/contracts/test_redis.py::TestRedis",
     "tests/contracts/test_redis.py::TestRedisByTheServersClock",
-    *(f"tests/engines/redis/test_{name}.py" for name in ("deleted", "disturbed", "full", "idling", "keys")),
+    *(
+        f"tests/engines/redis/test_{name}.py"
+        for name in ("batches", "deleted", "disturbed", "full", "idling", "keys")
+    ),
     *(f"tests/engines/redis/test_{name}.py" for name in ("large", "later", "races", "repeats", "sweeping")),
     *(f"tests/engines/redis/test_{name}.py" for name in ("swift_and_long", "waiting", "waking", "wire")),
 )

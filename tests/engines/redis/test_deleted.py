@@ -9,7 +9,7 @@ import pytest
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
 from reliq.ports import records
-from reliq.ports.values import Publication
+from reliq.ports.values import Publication, Settlement
 from reliq.testing.servers import RedisServer
 from reliq.wire.message import Add, Ending, Put, Remove
 from tests.engines.redis.conftest import Connect, drain, publication, publish
@@ -117,3 +117,20 @@ def test_a_purge_goes_on_behind_many_whose_rows_were_deleted(connected: Connect,
     ids = [publish(engine) for _ in range(600)]
     server.do("HDEL", "{reliq:shop}:message", *ids[:550])
     assert engine.purge("q") == 50
+
+
+@pytest.mark.parametrize("lost", ["a", "b", "c"])
+def test_of_a_batch_all_but_what_was_deleted_is_settled(
+    connected: Connect, server: RedisServer, lost: str
+) -> None:
+    engine = connected(server.url)
+    engine.register("worker", 60.0)
+    for id in "abc":
+        publish(engine, id)
+    deliveries = engine.claim("worker", ["q"], limit=3, seq=1).deliveries
+    server.do("HDEL", "{reliq:shop}:message", lost)
+    settled = engine.settle([Settlement(delivery.receipt, "done") for delivery in deliveries])
+    assert {one.id: one.status for one in settled} == {
+        id: "stale" if id == lost else "applied" for id in "abc"
+    }
+    assert engine.audit().states["done"] == 2
