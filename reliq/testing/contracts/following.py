@@ -6,9 +6,9 @@ import pytest
 
 from reliq.ports.broker import Engine
 from reliq.testing.contracts.base import Contract, MovableClock
-from reliq.testing.contracts.bench import Bench, Kind, envelope_of, follow, on_end, verdict
+from reliq.testing.contracts.bench import Bench, Kind, envelope_of, follow, needs, on_end, verdict
 from reliq.wire.codec import HARD_MAX_MESSAGE, decode
-from reliq.wire.message import FollowUp
+from reliq.wire.message import Add, FollowUp, Remove
 
 
 class Following(Contract):
@@ -150,3 +150,18 @@ class Following(Contract):
             hand.settle(delivery, value=value)
         assert decode(bench.record("second").payload).body == b"[[1],{}]"
         assert decode(bench.record("third").payload).body == b"[[2],{}]"
+
+    def test_what_a_publish_ends_may_be_followed_by_the_message_that_it_publishes(
+        self, bench: Bench, clock: MovableClock
+    ) -> None:
+        """It was accepted with that end, so it is a duplicate."""
+        needs(bench.engine, "engine")
+        ends = on_end("any", Remove("key", holder="expired"), follow_ups=[follow("next", queue="q")])
+        lock = Add("key", holder="expired")
+        bench.publish("expired", delay=9_000, expires_in=2_000, guards=[lock], on_end=(ends,))
+        clock.advance(3)
+        assert bench.offer("next", queue="other", guards=[Add("key", holder="next")]).status == "duplicate"
+        assert (bench.value("key"), bench.record("next").queue) == (None, "q")
+        hand = bench.hand()
+        assert (hand.ids("other"), hand.ids("q")) == ([], ["next"])
+        bench.check_books()

@@ -252,6 +252,23 @@ class Freeing(Contract):
         engine.reap()
         assert list(records(engine, "")) == []
 
+    def test_what_lives_on_survives_a_purge_in_a_step_that_looked_at_it(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        """One sweep drops an expired message, which held it before and frees what is its own, and purges the holder."""
+        frees = on_end("any", Remove("lock", holder="before"))
+        lock = Add("lock", ttl=1_000, holder="before")
+        bench.publish("before", delay=4_000, expires_in=4_000, guards=[lock], on_end=(frees,))
+        clock.advance(2)
+        live_on = on_end("done", Touch("lock", 86_400_000, holder=ID))
+        hand, delivery = bench.leased(ID, guards=TAKE, on_end=(live_on,), keep=1_000)
+        hand.settle(delivery)
+        there = Value(b"1", 1, clock.now_ms() + 86_400_000, ID)
+        clock.advance(3)
+        engine.reap()
+        assert (bench.state("before"), bench.state(ID)) == ("dropped", None)
+        assert engine.store_get("lock") == there
+
     @pytest.mark.parametrize("ttl", [0, -5])
     def test_what_lives_on_for_no_time_is_gone(self, bench: Bench, engine: Engine, ttl: int) -> None:
         bench.leased(ID, guards=TAKE, on_end=(on_end("done", Touch("lock", ttl, holder=ID)),))

@@ -245,6 +245,8 @@ class Model(ModelStore):
                 return Published(id, "refused", found)
             self.end(holder, "dropped", "expired")
             self.finish()
+        if self.is_duplicate(id):  # what ended was followed by it
+            return Published(id, "duplicate")
         due = self.accept(publication.envelope).record.due
         self.take(publication.guards, due)
         self.apply_effects(publication.effects, due)

@@ -41,15 +41,16 @@ class Settling(Contract):
         assert bench.record(delivery.receipt.id).value == b'{"a":1}'
 
     @pytest.mark.parametrize("value", [None, b"7"])
+    @pytest.mark.parametrize("acts", [0, 1])
     def test_done_after_a_failed_try_does_all_that_it_says(
-        self, bench: Bench, clock: MovableClock, value: bytes | None
+        self, bench: Bench, clock: MovableClock, value: bytes | None, acts: int
     ) -> None:
         hand, delivery = bench.leased(on_end=(on_end("done", witness("n")),))
         hand.settle(delivery, "retry", error=b"{}")
-        hand.settle(hand.one("own"), value=value, effects=[witness("m")])
+        hand.settle(hand.one("own"), value=value, effects=[witness("m")] * acts)
         record = bench.record(delivery.receipt.id)
         assert (record.state, record.value, record.error) == ("done", value, None)
-        assert (bench.value("n"), bench.value("m")) == (b"1", b"1")
+        assert (bench.value("n"), bench.value("m")) == (b"1", b"1" if acts else None)
 
     @pytest.mark.parametrize("kind", ["failed", "dropped"])
     def test_only_done_has_a_result(self, bench: Bench, kind: Kind) -> None:

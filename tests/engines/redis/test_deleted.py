@@ -12,7 +12,7 @@ from reliq.ports import records
 from reliq.ports.values import Publication, Settlement
 from reliq.testing.servers import RedisServer
 from reliq.wire.message import Add, Ending, Put, Remove
-from tests.engines.redis.conftest import Connect, drain, publication, publish
+from tests.engines.redis.conftest import Connect, drain, publication, publish, within
 
 KEYS = [
     "message",
@@ -134,3 +134,42 @@ def test_of_a_batch_all_but_what_was_deleted_is_settled(
         id: "stale" if id == lost else "applied" for id in "abc"
     }
     assert engine.audit().states["done"] == 2
+
+
+@pytest.mark.parametrize("state", ["leased", "done"])
+def test_an_id_that_was_sent_again_is_not_moved_by_its_former_place(
+    connected: Connect, server: RedisServer, clock: VirtualClock, state: str
+) -> None:
+    """Its row was deleted while it waited for its time, and the time comes."""
+    engine: Any = connected(server.url, clock=clock)
+    for owner in ("one", "two"):
+        engine.register(owner, 60.0)
+    publish(engine, "id", delay=5_000, expires_in=6_000)
+    server.do("DEL", "{reliq:shop}:later")
+    publish(engine, "id")
+    (delivery,) = engine.claim("one", ["q"], limit=1, seq=1).deliveries
+    if state == "done":
+        engine.settle([Settlement(delivery.receipt, "done")])
+    clock.advance(7)
+    assert engine.claim("two", ["q"], limit=1, seq=1).deliveries == ()
+    engine.reap()
+    assert engine.get("id").state == state
+    assert server.do("EXISTS", *("{reliq:shop}:" + name for name in ("due:q", "expiring"))) == 0
+
+
+def test_an_id_that_was_sent_again_to_another_queue_leaves_its_former_line(
+    connected: Connect, server: RedisServer
+) -> None:
+    engine: Any = connected(server.url)
+    engine.register("owner", 60.0)
+    publish(engine, "id")
+    server.do("DEL", "{reliq:shop}:message")
+    publish(engine, "id", queue="r")
+    publish(engine, "other")
+    (delivery,) = engine.claim("owner", ["r"], limit=1, seq=1).deliveries
+    engine.settle([Settlement(delivery.receipt, "done")])
+    with within(1):
+        assert [one.receipt.id for one in engine.claim("owner", ["q"], limit=1, seq=2).deliveries] == [
+            "other"
+        ]
+    assert server.do("EXISTS", "{reliq:shop}:ready:q") == 0

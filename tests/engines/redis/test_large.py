@@ -12,9 +12,10 @@ import pytest
 
 from reliq.plugins import open_engine
 from reliq.policy.ids import new_id
+from reliq.ports import records
 from reliq.ports.values import Publication, Settlement
 from reliq.testing.servers import RedisServer
-from reliq.wire.message import Envelope, Incr
+from reliq.wire.message import Add, Ending, Envelope, Incr, Remove
 from tests.engines.redis.conftest import Connect, publication, publish
 
 MANY = 9_000
@@ -168,3 +169,19 @@ def test_a_sum_that_scripts_cannot_tell_is_refused(connected: Connect, server: R
             engine.store_incr(key, by)
         assert engine.apply([], [Incr(key, by)]).skipped == 1
     assert engine.store_get("up").data == b"%d" % most  # type: ignore[union-attr]
+
+
+def test_a_batch_is_settled_whose_messages_free_nine_thousand_keys(engine: Any) -> None:
+    def holds(n: int) -> Publication:
+        id, keys = f"m-{n}", [f"{n}-{k}" for k in range(90)]
+        frees = Ending("any", tuple(Remove(key, value=b"") for key in keys))
+        return Publication(
+            publication(id, on_end=(frees,)).envelope, tuple(Add(key, holder=id) for key in keys)
+        )
+
+    assert {one.status for one in engine.publish([holds(n) for n in range(100)])} == {"accepted"}
+    engine.register("owner", 60.0)
+    claimed = engine.claim("owner", ["q"], limit=100, seq=1)
+    settled = engine.settle([Settlement(delivery.receipt, "done") for delivery in claimed.deliveries])
+    assert [one.status for one in settled] == ["applied"] * 100
+    assert list(records(engine, "")) == []

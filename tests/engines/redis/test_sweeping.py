@@ -6,6 +6,7 @@ import pytest
 
 from reliq.engines.redis.engine import RedisEngine
 from reliq.policy.clock import VirtualClock
+from reliq.ports import records
 from reliq.ports.values import Ended, Publication, Value
 from reliq.testing.servers import RedisServer
 from reliq.wire.message import Add, Ending, Remove
@@ -257,3 +258,21 @@ def test_a_full_server_is_swept(engine: RedisEngine, server: RedisServer, clock:
     finally:
         server.do("CONFIG", "SET", "maxmemory", 0)
     assert server.do("SMEMBERS", SPACE + "lapsing:1") == ["key"]
+
+
+def test_what_lapses_far_off_shares_a_bin_until_its_hour_comes(
+    engine: RedisEngine, server: RedisServer, clock: VirtualClock
+) -> None:
+    for n in range(5):
+        engine.store_put(f"k-{n}", b"", ttl=86_400.0 + n)
+    assert server.do("ZCARD", SPACE + "lapsing") <= 2
+    clock.advance(86_399)
+    engine.reap()
+    assert [key for key, _ in sorted(records(engine, ""))] == [f"k-{n}" for n in range(5)]
+    for n in range(5):
+        clock.advance(1)
+        engine.reap()
+        assert server.do("HLEN", SPACE + "record") == 4 - n
+    clock.advance(1)
+    engine.reap()
+    assert server.do("EXISTS", SPACE + "lapsing") == 0

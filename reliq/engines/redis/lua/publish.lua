@@ -8,7 +8,7 @@ local items, ids, keys, answers, plain = cmsgpack.unpack(ARGV[2]), {}, {}, {}, t
 for i = 1, #items do
   ids[i] = items[i][1]
   for _, guard in ipairs(items[i][11] or {}) do
-    keys[#keys + 1] = guard[1] == 'add' and #keys < 5000 and guard[2] or nil
+    keys[#keys + 1] = guard[1] == 'add' and guard[2] or nil
   end
 end
 fetch(ids)
@@ -26,6 +26,8 @@ for i = 1, #items do
     end
     if refused then
       answer = refused
+    elseif known(ids[i]) then -- what ended was followed by it
+      answer = 1
     else
       accept(item, ARGV[i + 2])
       if guards then

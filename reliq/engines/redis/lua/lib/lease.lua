@@ -58,6 +58,7 @@ local function lease_some(found, line, name, seq, got, bodies)
       zset(line, id, false) -- it was deleted beside us
     else
       lease_row(id, name, seq, got, bodies[i])
+      zset(line, id, false) -- it may stand in another one, where it came again after that
     end
   end
   if n > 0 then

@@ -14,10 +14,12 @@ end
 
 -- Read many at once.
 local function fetch_records(keys)
-  if #keys > 0 then
-    local found = call('HMGET', N .. 'record', unpack(keys))
-    for i, key in ipairs(keys) do
-      records[key] = found[i] and parsed(found[i])
+  for first = 1, #keys, 1000 do
+    local last = math.min(#keys, first + 999)
+    local found = call('HMGET', N .. 'record', unpack(keys, first, last))
+    for i = first, last do
+      local raw = found[i - first + 1]
+      records[keys[i]] = raw and parsed(raw)
     end
   end
 end
@@ -54,8 +56,7 @@ local function present(value)
   if not r or (value[3] and value[3] <= r[ENDED]) then
     return false
   end
-  value[3], value[6] = math.min(r[ENDED] + life, EXACT), false
-  return value
+  return { value[1], value[2], math.min(r[ENDED] + life, EXACT), holder, value[5], false }
 end
 
 local function live(key)

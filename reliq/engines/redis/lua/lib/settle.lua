@@ -32,11 +32,6 @@ local function settle(item)
   end
   r[SETTLED] = fence
   local kind = item[4]
-  if not kind then
-    conclude(id, r, IS_DONE)
-    finish()
-    return 0
-  end
   local value, err = item[8] and ARGV[item[8]], item[9] and ARGV[item[9]]
   if KINDS[kind] then
     conclude(id, r, KINDS[kind], item[5], kind == 'done' and value, err)
@@ -96,7 +91,7 @@ local function settle_run(run, by, answers)
       own = { { 'put', puts[2][i], puts[3][i], puts[1], id } }
     end
     answers[#answers + 1] = done_at_once(id, found[i], owner, fence, held[id], keys[id], own, value, whole)
-      or settle({ id, fence, owner, (first or own) and 'done', nil, nil, nil, value, nil, own })
+      or settle({ id, fence, owner, 'done', nil, nil, nil, value, nil, own })
   end
   write_whole(whole, owner)
 end
