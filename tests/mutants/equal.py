@@ -104,8 +104,8 @@ EQUAL: dict[str, str] = {
     "lib/records: local born = id and not rows[id] and (borns[id] or read('born', id)) -> "
     "local born = id and not rows[id] and (borns[id])": _SLOW,
     "lib/records: if born then -> if false then": _SLOW,
-    "lib/settle: answers[#answers + 1] = done_at_once(id, found[i], owner, fence, held[id], keys[id], own, value, whole) "
-    "or settle({ id, fence, owner, 'done', nil, nil, nil, value, nil, own }) -> "
+    "lib/settle: answers[#answers + 1] = done_at_once(id, found[i], owner, fence, held[id], keys[id], own, value, "
+    "whole) or settle({ id, fence, owner, 'done', nil, nil, nil, value, nil, own }) -> "
     "answers[#answers + 1] = settle({ id, fence, owner, 'done', nil, nil, nil, value, nil, own })": _SLOW,
     "lib/settle: if raw and held ~= false and raws[id] == nil and rows[id] == nil then -> if false then": _SLOW,
 }  # fmt: skip
