@@ -69,12 +69,12 @@ class Middleware:
     name            shown by `reliq tasks`, matched by `requires_outer`; defaults to the class's name in lower case
     options         task and call options this middleware owns; a misspelt one fails where the task is defined
     requires_outer  names that, where present in the chain, must stand outside this one; checked at start
-    settling_on     classes of verdicts of which its `settling` hears: done, retry, snooze, dropped, failed; None: all
-                    `result`: done, where the result is kept
+    settling_on     verdicts of which its `settling` hears: done, result, retry, snooze, dropped, failed; None: all
     settled_on      answers of which its `settled` is told: applied, repeated, stale; None: all
 
-    Without `done` and without `applied` these hooks cost a run that returns nothing; where `settled` hears of another
-    answer its context is made anew, without the run's `state`, value and error.
+    Of verdicts, `result` is a done whose result is kept. Without `done` and without `applied` these hooks cost a run
+    that returns nothing; where `settled` hears of another answer its context is made anew, without the run's `state`,
+    value and error.
     """
 
     name: str = "middleware"
