@@ -52,6 +52,14 @@ class Settling(Contract):
         assert (record.state, record.value, record.error) == ("done", value, None)
         assert (bench.value("n"), bench.value("m")) == (b"1", b"1" if acts else None)
 
+    def test_a_receipt_of_somebody_else_is_stale(self, bench: Bench, engine: Engine) -> None:
+        """Though message and fence are right."""
+        _, delivery = bench.leased()
+        stranger = bench.hand()
+        wrong = Receipt(delivery.receipt.id, stranger.name, delivery.receipt.fence)
+        assert [one.status for one in engine.settle([verdict(wrong)])] == ["stale"]
+        assert bench.state(delivery.receipt.id) == "leased"
+
     @pytest.mark.parametrize("kind", ["failed", "dropped"])
     def test_only_done_has_a_result(self, bench: Bench, kind: Kind) -> None:
         hand, delivery = bench.leased()

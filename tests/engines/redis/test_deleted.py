@@ -136,24 +136,25 @@ def test_of_a_batch_all_but_what_was_deleted_is_settled(
     assert engine.audit().states["done"] == 2
 
 
-@pytest.mark.parametrize("state", ["leased", "done"])
+@pytest.mark.parametrize("state", ["ready", "due", "leased", "done"])
 def test_an_id_that_was_sent_again_is_not_moved_by_its_former_place(
     connected: Connect, server: RedisServer, clock: VirtualClock, state: str
 ) -> None:
     """Its row was deleted while it waited for its time, and the time comes."""
     engine: Any = connected(server.url, clock=clock)
-    for owner in ("one", "two"):
-        engine.register(owner, 60.0)
+    engine.register("owner", 60.0)
     publish(engine, "id", delay=5_000, expires_in=6_000)
     server.do("DEL", "{reliq:shop}:later")
-    publish(engine, "id")
-    (delivery,) = engine.claim("one", ["q"], limit=1, seq=1).deliveries
+    publish(engine, "id", queue="r", delay=60_000 if state == "due" else 0)
+    if state in ("leased", "done"):
+        (delivery,) = engine.claim("owner", ["r"], limit=1, seq=1).deliveries
     if state == "done":
         engine.settle([Settlement(delivery.receipt, "done")])
+    before = engine.get("id")
     clock.advance(7)
-    assert engine.claim("two", ["q"], limit=1, seq=1).deliveries == ()
+    assert engine.claim("owner", ["q"], limit=1, seq=2).deliveries == ()
     engine.reap()
-    assert engine.get("id").state == state
+    assert (before.state, engine.get("id")) == (state, before)
     assert server.do("EXISTS", *("{reliq:shop}:" + name for name in ("due:q", "expiring"))) == 0
 
 

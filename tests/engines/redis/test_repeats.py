@@ -92,3 +92,15 @@ def test_what_was_said_is_not_kept_for_ever(connected: Connect, server: RedisSer
     engine.store_get("key")
     engine.store_add("key", b"")  # what was not done need not be said again
     assert server.do("KEYS", "{reliq:shop}:said:*") == [said]
+
+
+def test_each_batch_that_an_owner_was_given_counts_once(engine: Any) -> None:
+    """Whoever knows of fewer has missed one: a claim that is made again and one that brings nothing do not count."""
+    engine.register("owner", 60.0)
+    for n in range(4):
+        publish(engine, f"m-{n}")
+    counted = []
+    for seq, limit in ((1, 1), (1, 1), (2, 2), (2, 2), (3, 1), (4, 1), (5, 0)):
+        engine.claim("owner", ["q"], limit=limit, seq=seq)
+        counted.append(engine._claims._batches["owner"])
+    assert counted == [1, 1, 2, 2, 3, 3, 3]

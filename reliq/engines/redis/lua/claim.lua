@@ -51,7 +51,7 @@ end
 local ids = got.ids
 local idles = o and limit > 0 and seq > o[4] and #ids == 0 and not wants_alone or false
 if #ids > 0 and not again then
-  o[4], o[7] = seq, (o[7] or 0) + 1
+  o[4], o[7] = seq, o[7] + 1
   call('HSET', N .. 'owner', name, cmsgpack.pack(o))
 end
 for _, queue in ipairs(queues) do

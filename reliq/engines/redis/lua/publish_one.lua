@@ -34,7 +34,7 @@ while idle do
     if waits > 0 or o[5] ~= '' or #payload > LARGE then
       heard = call('PUBLISH', channel, '')
     else
-      local fence, batches = math.max(1, now * 1000), (o[7] or 0) + 1
+      local fence, batches = math.max(1, now * 1000), o[7] + 1
       local says = struct.pack(HANDED, 1, seq, batches, fence, now, #name, #id)
       heard = call('PUBLISH', channel, says .. name .. id .. payload)
       if heard > 0 then

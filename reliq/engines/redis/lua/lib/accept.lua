@@ -47,7 +47,9 @@ local function accept(item, payload)
   local born = struct.pack(BORN, now, due, place, accepted, 0)
   raws[id], borns[id], rows[id] = first, born, nil
   if is_due and #payload <= SMALL then
-    sleep(id, first, born, payload)
+    -- However many wait for their time, the others cost no more for it.
+    asleep[id] = payload
+    hash('later', id, struct.pack('<I4', #first + #born) .. first .. born .. payload)
   else
     hash('message', id, first)
     hash('born', id, born)

@@ -6,7 +6,7 @@ local function due_by(key, limit, first, moment)
   fetch(ids)
   for _, id in ipairs(ids) do
     local r = row(id)
-    if r and r[STATE] >= first and r[STATE] < IS_LEASED and r[moment] <= now then
+    if r and r[STATE] >= first and r[STATE] < IS_LEASED and r[moment] > 0 and r[moment] <= now then
       found[#found + 1] = id
     else
       call('ZREM', N .. key, id)

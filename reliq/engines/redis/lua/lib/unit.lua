@@ -58,11 +58,6 @@ local function fetch(ids)
   end
 end
 
-local function sleep(id, first, born, payload)
-  asleep[id] = payload
-  hash('later', id, struct.pack('<I4', #first + #born) .. first .. born .. payload)
-end
-
 -- The row of a message in `later`, where it waits for its time as it was published: one string has both parts of its row
 -- and its payload.  False: it does not stand there.
 local function row_of_later(id)

@@ -67,19 +67,13 @@ local function run(commands)
   end
 end
 
--- What waits for its time as it was published stands by itself: however many do, the others cost no more for it.
+-- What stood by itself while it waited for its time comes among the others.
 local function write_row(id, r)
-  local first, born = struct.pack(MESSAGE, unpack(r, 1, COLUMNS)), struct.pack(BORN, unpack(r, PUBLISHED, ALL))
-  local payload = asleep[id]
-  if payload and r[STATE] == IS_DUE then
-    sleep(id, first, born, payload)
-    return
-  end
-  hash('message', id, first)
-  hash('born', id, born)
-  if payload then
+  hash('message', id, struct.pack(MESSAGE, unpack(r, 1, COLUMNS)))
+  hash('born', id, struct.pack(BORN, unpack(r, PUBLISHED, ALL)))
+  if asleep[id] then
     hash('later', id, false)
-    hash('payload', id, payload)
+    hash('payload', id, asleep[id])
     asleep[id] = nil
   end
 end
