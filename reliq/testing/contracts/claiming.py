@@ -55,6 +55,13 @@ class Claiming(Contract):
         assert hand.ids("b", "a", limit=3) == [*b, a[0]]
         assert hand.ids("b", "a", limit=3) == [a[1]]
 
+    def test_the_limit_counts_over_all_queues(self, bench: Bench) -> None:
+        first = [bench.publish(queue="b") for _ in range(2)]
+        others = [bench.publish(queue="a") for _ in range(4)]
+        hand = bench.hand()
+        assert hand.ids("b", "a", limit=2) == first
+        assert [hand.ids("b", "a", limit=3), hand.ids("b", "a", limit=3)] == [others[:3], others[3:]]
+
     def test_a_higher_priority_does_not_pass_an_earlier_queue(self, bench: Bench, engine: Engine) -> None:
         low = bench.publish(queue="a", priority=0)
         high = bench.publish(queue="b", priority=9)

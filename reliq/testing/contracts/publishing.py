@@ -124,6 +124,19 @@ class Publishing(Contract):
         engine.reap()
         assert bench.offer("short").status == "accepted"
 
+    def test_a_purged_id_is_a_duplicate_among_others_too(
+        self, bench: Bench, engine: Engine, clock: MovableClock
+    ) -> None:
+        hand, delivery = bench.leased("again", keep=1_000)
+        hand.settle(delivery)
+        clock.advance(2)
+        engine.reap()
+        assert engine.get("again") is None
+        for n, status in enumerate(("duplicate", "accepted")):
+            some = [Publication(envelope_of(id)) for id in (f"a-{n}", "again", f"b-{n}")]
+            assert [answer.status for answer in engine.publish(some)] == ["accepted", status, "accepted"]
+            clock.advance(60)
+
     @pytest.mark.parametrize("fields", [{}, {"delay": 0}], ids=["plain", "with a delay"])
     def test_a_purged_chosen_id_is_a_duplicate_for_24_hours_from_acceptance(
         self, bench: Bench, engine: Engine, clock: MovableClock, fields: dict[str, Any]

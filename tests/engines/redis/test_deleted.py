@@ -174,3 +174,18 @@ def test_an_id_that_was_sent_again_to_another_queue_leaves_its_former_line(
             "other"
         ]
     assert server.do("EXISTS", "{reliq:shop}:ready:q") == 0
+
+
+@pytest.mark.parametrize("where", ["message", "born"])
+@pytest.mark.parametrize("lost", ["a", "b", "c"])
+def test_of_a_batch_all_but_what_was_deleted_is_claimed(
+    connected: Connect, server: RedisServer, where: str, lost: str
+) -> None:
+    engine = connected(server.url)
+    engine.register("worker", 60.0)
+    for id in "abc":
+        publish(engine, id)
+    server.do("HDEL", f"{{reliq:shop}}:{where}", lost)
+    deliveries = engine.claim("worker", ["q"], limit=3, seq=1).deliveries
+    assert [delivery.receipt.id for delivery in deliveries] == [id for id in "abc" if id != lost]
+    assert [receipt.id for receipt in engine.held("worker")] == [id for id in "abc" if id != lost]

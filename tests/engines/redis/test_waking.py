@@ -69,3 +69,20 @@ def test_what_is_due_later_than_what_waits_wakes_nobody(engine: RedisEngine, ser
     with listening(server, "here") as ear:
         engine.publish([publication(delay=delay) for delay in (900, 60_000)])
         assert ear.heard() == []
+
+
+@pytest.mark.parametrize("long", [False, True])
+@pytest.mark.parametrize(("limit", "heard"), [(2, 1), (4, 0)])
+def test_a_claim_that_leaves_work_wakes_another(
+    engine: RedisEngine, server: RedisServer, clock: VirtualClock, long: bool, limit: int, heard: int
+) -> None:
+    """`long`: something else has to be looked at besides."""
+    for n in range(4):
+        publish(engine, f"m-{n}")
+    if long:
+        publish(engine, "expired", queue="other", expires_in=1_000)
+        clock.advance(2)
+    server.do("SADD", "{reliq:shop}:idle:q", "here 9 idle")
+    with listening(server, "here") as ear:
+        assert len(engine.claim("busy", ["q"], limit=limit, seq=1).deliveries) == limit
+        assert len(ear.heard()) == heard
