@@ -13,6 +13,7 @@ _ONE_BY_ONE = "what is not read for many at once is read one by one"
 _LOOP = "a loop over nothing does nothing"
 _ANEW = "it is worked out anew, to the same"
 _TRUE = "it counts as true"
+_NO_BYTES = "of no bytes nothing is unpacked"
 _THERE = "only what is there is erased"
 _SAME = "it is written anew, to the same"
 _NO_OTHER = "no other effect has true there"
@@ -67,7 +68,7 @@ EQUAL: dict[str, str] = {
     "purge: return { dropped, #ids + lost == 0 and 1 or 0, string.format('%.0f', last) } -> "
     "return { dropped, #ids + lost == 0 and 1, string.format('%.0f', last) }": "false is sent as nil, not 1",
     "replay: local guards = ARGV[4] ~= '' and cmsgpack.unpack(ARGV[4]) or {} -> "
-    "local guards = cmsgpack.unpack(ARGV[4]) or {}": "of no bytes nothing is unpacked",
+    "local guards = cmsgpack.unpack(ARGV[4]) or {}": _NO_BYTES,
     "store: answer = value and (not holder or value[4] == holder) and true or false -> "
     "answer = value and (not holder or value[4] == holder) and true": _FALSE,
     "lib/records: local value = { data, before and before[2] + 1 or 1, expires or false, holder or false } -> "
@@ -108,4 +109,34 @@ EQUAL: dict[str, str] = {
     "whole) or settle({ id, fence, owner, 'done', nil, nil, nil, value, nil, own }) -> "
     "answers[#answers + 1] = settle({ id, fence, owner, 'done', nil, nil, nil, value, nil, own })": _SLOW,
     "lib/settle: if raw and held ~= false and raws[id] == nil and rows[id] == nil then -> if false then": _SLOW,
+    "claim: local items = ARGV[8] ~= '' and cmsgpack.unpack(ARGV[8]) or {} -> local items = "
+    "cmsgpack.unpack(ARGV[8]) or {}": _NO_BYTES,
+    "bury: bury(ARGV[2], started, ARGV[4] ~= '' and cmsgpack.unpack(ARGV[4]), moved) -> bury(ARGV[2], "
+    "started, cmsgpack.unpack(ARGV[4]), moved)": _NO_BYTES,
+    "claim: local idles = o and limit > 0 and seq > o[4] and #ids == 0 and not wants_alone or false -> "
+    "local idles = o and seq > o[4] and #ids == 0 and not wants_alone or false": "who asks for nothing does not wait",
+    "lib/unit: if not found[i] then -> if false then": _ONE_BY_ONE,
+    "lib/unit: if not found[i] then -> if not (not found[i]) then": _ONE_BY_ONE,
+    "lib/unit: local packed = #missing > 0 and call('EXISTS', N .. 'later') == 1 and call('HMGET', N .. "
+    "'later', unpack(missing)) -> local packed = #missing > 0 and call('HMGET', N .. 'later', "
+    "unpack(missing))": _FLAG,
+    "lib/unit: laters[missing[i]] = packed and packed[i] or false -> laters[missing[i]] = packed and "
+    "packed[i]": _ONE_BY_ONE,
+    "publish: for _, guard in ipairs(items[i][11] or {}) do -> for _, guard in ipairs({}) do": _ONE_BY_ONE,
+    "publish: keys[#keys + 1] = guard[1] == 'add' and guard[2] or nil -> keys[#keys + 1] = guard[2] or "
+    "nil": "what no guard takes is read in vain",
+    "publish_plain: local later = call('EXISTS', N .. 'later') == 1 and call('HMGET', N .. 'later', "
+    "unpack(ids)) or {} -> local later = call('HMGET', N .. 'later', unpack(ids)) or {}": _FLAG,
+    "publish_plain: local ends = tombs and call('ZSCORE', N .. 'tomb', id) -> local ends = "
+    "call('ZSCORE', N .. 'tomb', id)": _FLAG,
+    "publish_one: if new ~= 1 and call('HEXISTS', N .. 'message', id) == 0 then -> if call('HEXISTS', N "
+    ".. 'message', id) == 0 then": "what it has put there is there",
+    "publish_one: waits = waits or call('EXISTS', N .. 'ready:' .. queue, N .. 'charged:' .. queue) -> "
+    "waits = call('EXISTS', N .. 'ready:' .. queue, N .. 'charged:' .. queue)": "it is asked again",
+    "scan: ids[#ids + 1], raws[id], laters[id] = id, in_message and value, not in_message and value -> "
+    "ids[#ids + 1], raws[id], laters[id] = id, in_message and value, value": "it stands in the other",
+    "scan: local born = in_message and #ids > 0 and call('HMGET', N .. 'born', unpack(ids)) or {} -> "
+    "local born = #ids > 0 and call('HMGET', N .. 'born', unpack(ids)) or {}": "there is none of these",
+    "claim: local idles = o and limit > 0 and seq > o[4] and #ids == 0 and not wants_alone or false -> "
+    "local idles = o and limit > 0 and seq > o[4] and #ids == 0 and not wants_alone": _FALSE,
 }  # fmt: skip
