@@ -37,7 +37,7 @@ SUITES = (
     "tests/contracts/test_redis.py::TestRedisByTheServersClock",
     *(
         f"tests/engines/redis/test_{name}.py"
-        for name in ("batches", "deleted", "disturbed", "full", "idling", "keys")
+        for name in ("batches", "deleted", "disturbed", "full", "hand_over", "idling", "keys")
     ),
     *(f"tests/engines/redis/test_{name}.py" for name in ("large", "later", "races", "repeats", "sweeping")),
     *(f"tests/engines/redis/test_{name}.py" for name in ("swift_and_long", "waiting", "waking", "wire")),
