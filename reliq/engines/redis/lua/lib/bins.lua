@@ -1,7 +1,7 @@
 -- needs: rows
 -- A record of the store: version, expiry (-1: none), bin, how long it lives on when its holder is done (records.lua; -1:
 -- that changes nothing), the holder with its length, then the data.
-local RECORD, EXPIRES_AT, BIN_AT, LIFE_AT, HOLDER_AT = '<I8i8I8i8I2c0', 9, 17, 25, 33
+local RECORD, EXPIRES_AT, HOLDER_AT = '<I8i8I8i8I2c0', 9, 33
 local HELD = 1 -- the bin of what lives only because its holder is leased
 local HOUR = 3600000 -- ms
 
